@@ -1,0 +1,71 @@
+"""What happened, in the past tense: the names of events and the messages that leave through the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
+
+
+class EventKind(StrEnum):
+    """Every kind of event there is."""
+
+    GATEWAY_STARTED = "gateway_started"
+    LOW_BALANCE_WARNED = "low_balance_warned"
+    BALANCE_EXHAUSTED = "balance_exhausted"
+    CUT_HELD = "cut_held"
+    CUT_ORDERED = "cut_ordered"
+    CUT_VERIFIED = "cut_verified"
+    RESTORE_ORDERED = "restore_ordered"
+    RESTORE_VERIFIED = "restore_verified"
+    CLOSE_ALLOWED = "close_allowed"
+    SUPPLY_RESTORED = "supply_restored"
+    SUPPLY_LOST = "supply_lost"
+    COMMAND_FAILED = "command_failed"
+    COMMAND_UNCERTAIN = "command_uncertain"
+    TOPUP_POSTED = "topup_posted"
+    READING_SUSPECT = "reading_suspect"
+    BILL_HELD = "bill_held"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    LIMIT_CUT = "limit_cut"
+    LIMIT_RECLOSED = "limit_reclosed"
+    LIMIT_LOCKED = "limit_locked"
+    LIMIT_RELEASED = "limit_released"
+    METER_SILENT = "meter_silent"
+    METER_BACK = "meter_back"
+    LINE_DOWN = "line_down"
+    LINE_UP = "line_up"
+    ACK_REFUSED = "ack_refused"
+    COMMAND_UNREADABLE = "command_unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `data` holds JSON values, no floats."""
+
+    kind: EventKind
+    at_ms: int
+    meter: str | None = None
+    account: str | None = None
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+class Topic(StrEnum):
+    """The classes of outgoing messages (contract.md 5, `up/...`)."""
+
+    READING = "reading"
+    EVENT = "event"
+    BALANCE = "balance"
+    RESULT = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message on its way to the centre, as the domain knows it; the uplink adapter makes topic and payload of it."""
+
+    topic: Topic
+    subject: str
+    at_ms: int
+    body: Mapping[str, Json]

@@ -1,0 +1,92 @@
+"""What is installed where: meters, their switches, and who pays (contract.md, Words)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.domain.credit import CreditPolicy, CreditState
+from gateway.domain.limits import WITHIN_LIMIT, LimitState, LoadLimit
+
+
+class SwitchKind(StrEnum):
+    """What cuts, and how it comes back (contract.md, Words)."""
+
+    INTERNAL = "internal"
+    EXTERNAL_AUTO = "external_auto"
+    EXTERNAL_MANUAL = "external_manual"
+    CONTACTOR = "contactor"
+    NONE = "none"
+
+
+class Contact(StrEnum):
+    """A switch as it was read back, or as it is wanted (then only CLOSED or OPEN)."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    ALLOWED = "allowed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One meter and its switch. `desired` is an order, `observed` what was read back: two columns, never one.
+
+    switch_line: the line that carries the switch (another one than `line` where a separate module cuts).
+    settle_ms: the contact is read this long after the acknowledgement or later (prepayment.md 10).
+    max_power_w: no more than this can flow, in watts; bounds what a reading may have risen.
+    count_wh: one step of the energy register, in Wh.
+    cut_reasons: why supply is held open, sorted, each `origin:cause`; empty means that supply is wanted.
+    feedback: the switch's position can be read back; without it a command ends in `command_only`.
+    """
+
+    id: str
+    line: str
+    address: str
+    protocol: str
+    profile: str
+    account: str | None
+    point: str
+    switch: SwitchKind
+    switch_line: str
+    feedback: bool = True
+    cut_with_account: bool = True
+    settle_ms: int = 4000
+    max_power_w: int = 60_000
+    count_wh: int = 10
+    desired: Contact = Contact.CLOSED
+    observed: Contact = Contact.UNKNOWN
+    observed_ms: int | None = None
+    cut_reasons: tuple[str, ...] = ()
+
+    @property
+    def cuttable(self) -> bool:
+        """Whether an account's cut reaches this meter."""
+        return self.cut_with_account and self.switch is not SwitchKind.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who pays, and the state that the rules keep about it. Money itself stands in the ledger only.
+
+    warned_ms: when the notice ladder of the present low balance was completed; None while it is not.
+    protect_until_ms: supply protect ends then; None means no protection.
+    """
+
+    id: str
+    holder: str
+    currency: str
+    tariff: str
+    policy: CreditPolicy
+    limit: LoadLimit | None = None
+    agreement: str | None = None
+    never_cut: bool = False
+    protect_until_ms: int | None = None
+    closed: bool = False
+    credit: CreditState = CreditState.NORMAL
+    warned_ms: int | None = None
+    limit_state: LimitState = WITHIN_LIMIT
+
+    def protected(self, now_ms: int) -> bool:
+        """Whether supply protect holds at this moment."""
+        return self.protect_until_ms is not None and now_ms < self.protect_until_ms

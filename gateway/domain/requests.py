@@ -1,0 +1,61 @@
+"""What the outside asks for, checked for form: payments and orders (contract.md 3 and 5)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from gateway.domain.supply import Verb
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_SERIAL = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+
+
+def valid_id(text: str) -> bool:
+    """Ids of gateway, meter, account, command, bank and line (contract.md 5)."""
+    return _ID.fullmatch(text) is not None
+
+
+def valid_serial(text: str) -> bool:
+    """Serials of payments (contract.md 3)."""
+    return _SERIAL.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentIdentity:
+    """What makes a payment unique for ever."""
+
+    bank: str
+    institution: str
+    scope: str
+    serial: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopUp:
+    """A payment that a bank reports. Content is account, amount and currency; the other fields keep their first value.
+
+    amount_micro: greater than zero. today: the bank's own date at this moment, in its configured time zone.
+    """
+
+    identity: PaymentIdentity
+    account: str
+    amount_micro: int
+    currency: str
+    paid_at: datetime
+    accounting_date: date
+    today: date
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SupplyOrder:
+    """A person or the centre asks to move a meter's switch. `id` makes it idempotent: the same id gives the same answer."""
+
+    id: str
+    meter: str
+    verb: Verb
+    cause: str
+    origin: str
+    expires_ms: int
