@@ -1,0 +1,1 @@
+"""The command line: one verb group a file (contract.md 2)."""
