@@ -1,0 +1,79 @@
+"""Builds the whole street from its configuration: stations, their firmware, and what hangs on which line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import cast
+
+from firmware_sim.bus import Bus
+from firmware_sim.config import DLT645_MODELS, MeterConfig, SimConfig
+from firmware_sim.dlt645_firmware import Dlt645Firmware, Dlt645Unit
+from firmware_sim.meter import Meter, Saved
+from firmware_sim.modbus_firmware import Channel, Dds238, RelayModule, Sdm630
+from firmware_sim.station import Station
+
+
+class Street:
+    """Every meter by id and every bus by line id.
+
+    now_us: monotonic start. unix_us: wall clock at that moment. saved: states by meter id.
+    Raises ValueError when a saved state does not fit its meter.
+    """
+
+    def __init__(self, config: SimConfig, now_us: int, unix_us: int, saved: Mapping[str, object] | None = None) -> None:
+        self.config = config
+        self.unix_at_zero_us = unix_us - now_us
+        self.stations: dict[str, Station] = {}
+        self.buses = {line.name: Bus() for line in config.lines}
+        self._configs = {meter.name: meter for meter in config.meters}
+        self._delays = {line.name: line.delay for line in config.lines}
+        local_us = unix_us + config.utc_offset_min * 60_000_000
+        for meter in config.meters:
+            self._add(meter, now_us, local_us, (saved or {}).get(meter.name))
+        for meter in config.meters:
+            self._wire_switch(meter)
+
+    def unix_us(self, now_us: int) -> int:
+        """Wall clock of a monotonic moment, counted from the start so that both rise evenly."""
+        return self.unix_at_zero_us + now_us
+
+    def configured_load(self, name: str) -> None:
+        """Give the meter back the load of its configuration, begun anew."""
+        station = self.stations[name]
+        station.meter.set_load(self._configs[name].load(self.rng(name, "load"), station.meter.local_us))
+
+    def rng(self, name: str, use: str) -> Random:
+        """Randomness of its own for one use of one thing, always the same for one seed."""
+        return Random(f"{self.config.seed}:{name}:{use}")
+
+    def _add(self, config: MeterConfig, now_us: int, local_us: int, saved: object) -> None:
+        load = config.load(self.rng(config.name, "load"), local_us)
+        meter = Meter(config.spec, load, self.rng(config.name, "meter"), now_us, local_us)
+        if saved is not None:
+            try:
+                meter.restore(cast(Saved, saved))
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"The saved state of meter {config.name} does not fit it: {error}.") from error
+        delay = config.delay or self._delays[config.line]
+        station = Station(config.name, config.model, config.line, config.address, meter, delay, self.rng(config.name, "delay"))
+        self.stations[config.name] = station
+        bus = self.buses[config.line]
+        if config.model in DLT645_MODELS:
+            bus.add_dlt645(Dlt645Unit(station, Dlt645Firmware(meter, config.address, config.password, config.level)))
+        else:
+            kind = Sdm630 if config.model == "sdm630" else Dds238
+            bus.add_modbus(int(config.address), kind(station, int(config.address)))
+
+    def _wire_switch(self, config: MeterConfig) -> None:
+        """Put the coil module of a switch on its line, once, and connect its channel."""
+        switch = config.switch
+        if switch is None:
+            return
+        bus = self.buses[switch.line]
+        module = bus.modbus.get(switch.unit)
+        if not isinstance(module, RelayModule):
+            module = RelayModule(switch.unit, self._delays[switch.line], self.rng(f"{switch.line}/{switch.unit}", "delay"))
+            bus.add_modbus(switch.unit, module)
+        module.coils[switch.coil] = Channel(self.stations[config.name], switch.inverted)
+        module.inputs[switch.input] = self.stations[config.name]

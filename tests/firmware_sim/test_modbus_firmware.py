@@ -1,0 +1,133 @@
+"""SDM630 with its coil module, and DDS238 ZN/SR, asked by the real master over RTU wires in virtual time."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from protocols.errors import Refused
+from protocols.modbus.frames import rtu_pack
+from protocols.modbus.master import ReadBits, ReadRegisters, WriteCoil, WriteRegister, WriteRegisters
+from tests.firmware_sim.virtual import NoAnswer, VirtualStreet, one_meter
+
+FIXED = {"contact_ms": [100, 100], "initial_kwh": "1234.56"}
+
+
+def sdm(**switch: object) -> VirtualStreet:
+    return VirtualStreet(one_meter("sdm630", switch={"line": "a", "unit": 10, "coil": 2, "input": 3, **switch}, **FIXED))
+
+
+def dds(**meter: object) -> VirtualStreet:
+    return VirtualStreet(one_meter("dds238", **FIXED, **meter))
+
+
+def floats(s: VirtualStreet, address: int, count: int) -> list[float]:
+    words = s.ask("a", ReadRegisters(1, 4, address, count * 2))
+    return list(struct.unpack(f">{count}f", struct.pack(f">{count * 2}H", *words)))
+
+
+def test_sdm630_tells_energy_power_and_phases():
+    s = sdm()
+    assert floats(s, 0x0048, 1) == [pytest.approx(1234.56, abs=0.001)]
+    voltages, currents, powers = (floats(s, address, 3) for address in (0x0000, 0x0006, 0x000C))
+    assert sum(powers) == pytest.approx(1000, abs=0.01) and floats(s, 0x0034, 1) == [1000]
+    assert all(abs(u * i - p) < 1 for u, i, p in zip(voltages, currents, powers, strict=True))
+    assert floats(s, 0x0046, 1)[0] == pytest.approx(50, abs=0.1)
+
+
+def test_sdm630_reads_gaps_as_zero_and_refuses_odd_and_long_reads():
+    s = sdm()
+    assert len(floats(s, 0x0000, 40)) == 40
+    for address, count, code in [(1, 2, 2), (0, 3, 2), (0, 82, 3), (0x0400, 2, 2)]:
+        with pytest.raises(Refused) as refused:
+            s.ask("a", ReadRegisters(1, 4, address, count))
+        assert refused.value.code == bytes([code])
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_coil_really_stops_the_meters_current_and_the_input_shows_the_contact(inverted):
+    s = sdm(inverted=inverted)
+    assert s.ask("a", ReadBits(10, 1, 0, 8))[2] is not inverted
+    assert s.ask("a", ReadBits(10, 2, 0, 8)) == (False, False, False, True, False, False, False, False)
+    s.ask("a", WriteCoil(10, 2, inverted))
+    s.wait(0.2)
+    assert s.ask("a", ReadBits(10, 2, 3, 1)) == (False,)
+    assert floats(s, 0x0034, 1) == [0] and floats(s, 0x0006, 3) == [0, 0, 0]
+    before = s.meter("m").total_mws
+    s.wait(3600)
+    assert s.meter("m").total_mws == before
+    s.ask("a", WriteCoil(10, 2, not inverted))
+    s.wait(0.2)
+    assert s.ask("a", ReadBits(10, 2, 3, 1)) == (True,) and floats(s, 0x0034, 1) == [1000]
+
+
+def test_a_welded_contactor_shows_in_input_and_load_but_not_in_the_coil():
+    s = sdm()
+    s.station("m").faults.set("welded")
+    s.ask("a", WriteCoil(10, 2, False))
+    s.wait(5)
+    assert s.ask("a", ReadBits(10, 1, 2, 1)) == (False,)
+    assert s.ask("a", ReadBits(10, 2, 3, 1)) == (True,) and floats(s, 0x0034, 1) == [1000]
+
+
+def test_a_free_coil_is_only_a_coil_and_modes_are_normal():
+    s = sdm()
+    s.ask("a", WriteCoil(10, 7, True))
+    assert s.ask("a", ReadBits(10, 1, 0, 8))[7]
+    assert s.ask("a", ReadRegisters(10, 3, 0x1000, 8)) == (0,) * 8
+    with pytest.raises(Refused):
+        s.ask("a", ReadBits(10, 1, 4, 8))
+
+
+def test_dds238_registers():
+    s = dds()
+    registers = s.ask("a", ReadRegisters(1, 3, 0, 0x1B))
+    assert registers[0x0A] * 0x10000 + registers[0x0B] == 123456
+    assert abs(registers[0x0C] - 2200) <= 16 and registers[0x0E] == 1000 and registers[0x10] == 1000
+    assert registers[0x15] == 0x0101 and registers[0x1A] == 1
+
+
+def test_dds238_relay_register_stops_the_current():
+    s = dds()
+    s.ask("a", WriteRegisters(1, 0x001A, [0]))
+    s.wait(0.2)
+    assert s.ask("a", ReadRegisters(1, 3, 0x001A, 1)) == (0,)
+    assert s.ask("a", ReadRegisters(1, 3, 0x000D, 2)) == (0, 0)
+    s.ask("a", WriteRegisters(1, 0x001A, [1]))
+    s.wait(0.2)
+    assert s.ask("a", ReadRegisters(1, 3, 0x000E, 1)) == (1000,)
+
+
+def test_dds238_refuses_function_06_other_values_and_other_registers():
+    s = dds()
+    for exchange, code in [(WriteRegister(1, 0x1A, 0), 1), (WriteRegisters(1, 0x1A, [2]), 3), (WriteRegisters(1, 0, [0, 0]), 2)]:
+        with pytest.raises(Refused) as refused:
+            s.ask("a", exchange)
+        assert refused.value.code == bytes([code])
+    s.wait(1)
+    assert s.meter("m").relay.contact_closed and s.meter("m").total_count == 123456
+
+
+def test_foreign_units_and_broken_frames_are_met_with_silence_and_broadcasts_are_obeyed_unanswered():
+    s = dds()
+    with pytest.raises(NoAnswer):
+        s.ask("a", ReadRegisters(2, 3, 0, 2))
+    broken = bytearray(ReadRegisters(1, 3, 0, 2).start())
+    broken[-1] ^= 1
+    s.wires["a"].write(bytes(broken), s.now_us)
+    assert s.listen("a") == b""
+    s.wires["a"].write(rtu_pack(0, bytes.fromhex("10001A0001020000")), s.now_us)
+    assert s.listen("a") == b""
+    assert not s.meter("m").relay.contact_closed
+
+
+def test_modbus_and_dlt645_meters_share_one_line():
+    from protocols.dlt645.master import Read
+
+    table = one_meter("dds238", **FIXED)
+    table["meter"].append({"id": "d", "line": "a", "model": "dlt645-single", "address": "000000000007", "initial_kwh": 7})
+    s = VirtualStreet(table)
+    assert s.ask("a", ReadRegisters(1, 3, 0x1A, 1)) == (1,)
+    assert str(s.ask("a", Read("000000000007", "00010000")).items[0].value) == "7.00"
+    assert s.ask("a", ReadRegisters(1, 3, 0x1A, 1)) == (1,)
