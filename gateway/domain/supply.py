@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from gateway.domain.credit import CreditState
 from gateway.domain.meters import Account, Contact
 
 
@@ -79,6 +80,7 @@ TRANSITIONS: dict[tuple[CommandState, CommandEvent], CommandState] = {
     (_S.SENT, _E.REFUSED): _S.REFUSED,
     (_S.SENT, _E.NO_ANSWER): _S.UNCERTAIN,
     (_S.SENT, _E.NOT_SENT): _S.QUEUED,
+    (_S.SENT, _E.GIVEN_UP): _S.FAILED,
     (_S.SENT, _E.RESTARTED): _S.UNCERTAIN,
     (_S.ACKNOWLEDGED, _E.SEEN_AS_ORDERED): _S.VERIFIED,
     (_S.ACKNOWLEDGED, _E.SEEN_ALLOWED): _S.ALLOWED,
@@ -237,7 +239,9 @@ def missing_for_cut(cause: CutCause, account: Account, here: Circumstances) -> t
 
 def _missing_for_debt(account: Account, here: Circumstances) -> list[str]:
     missing = []
-    if here.confirmed_ms is None or here.now_ms - here.confirmed_ms > FRESH_MS:
+    if account.credit not in (CreditState.EXHAUSTED, CreditState.CUT):
+        missing.append("there is credit left (a reminding cut is off)")
+    if here.confirmed_ms is None or not 0 <= here.now_ms - here.confirmed_ms <= FRESH_MS:
         missing.append("no confirmed reading of the last 15 minutes (F1)")
     if not here.path_alive:
         missing.append("no way to top up is alive (F2)")

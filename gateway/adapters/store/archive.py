@@ -1,0 +1,171 @@
+"""Accounts, meters and tariffs: what is installed, who pays, and the state the rules keep about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from sqlalchemy import bindparam, select
+
+from gateway.adapters.store import schema
+from gateway.adapters.store.codec import decode, encode
+from gateway.adapters.store.statements import Part, Row, Statement, upsert
+from gateway.domain.credit import CreditPolicy, CreditState
+from gateway.domain.limits import LimitPhase, LimitState, LoadLimit
+from gateway.domain.meters import Account, Contact, Meter, SwitchKind
+from gateway.domain.tariffs import Tariff
+
+_accounts = select(schema.account)
+_one_account = _accounts.where(schema.account.c.id == bindparam("account"))
+ACCOUNTS = Statement(_accounts.order_by(schema.account.c.id))
+ACCOUNT = Statement(_one_account)
+ACCOUNT_LOCKED = Statement(_one_account.with_for_update())
+SAVE_ACCOUNT = upsert(schema.account)
+
+_meters = select(schema.meter)
+METERS = Statement(_meters.order_by(schema.meter.c.id))
+METER = Statement(_meters.where(schema.meter.c.id == bindparam("meter")))
+METERS_OF = Statement(_meters.where(schema.meter.c.account == bindparam("account")).order_by(schema.meter.c.id))
+SAVE_METER = upsert(schema.meter)
+
+TARIFF = Statement(select(schema.tariff).where(schema.tariff.c.id == bindparam("tariff")))
+SAVE_TARIFF = upsert(schema.tariff)
+
+
+class Archive(Part):
+    """The archive's share of a transaction."""
+
+    def accounts(self) -> Sequence[Account]:
+        return [_account(row) for row in self._session.rows(ACCOUNTS)]
+
+    def account(self, account: str) -> Account | None:
+        row = self._session.row(ACCOUNT_LOCKED if self._session.writing else ACCOUNT, account=account)
+        return None if row is None else _account(row)
+
+    def save_account(self, account: Account) -> None:
+        limit = account.limit
+        self._session.change(
+            SAVE_ACCOUNT,
+            id=account.id,
+            holder=account.holder,
+            currency=account.currency,
+            tariff=account.tariff,
+            policy=_policy_text(account.policy),
+            load_limit=None if limit is None else encode(limit),
+            agreement=account.agreement,
+            never_cut=account.never_cut,
+            protect_until_ms=account.protect_until_ms,
+            closed=account.closed,
+            credit=account.credit,
+            warned_ms=account.warned_ms,
+            limit_phase=account.limit_state.phase,
+            limit_since_ms=account.limit_state.since_ms,
+            limit_spent=account.limit_state.spent,
+        )
+
+    def meters(self) -> Sequence[Meter]:
+        return [_meter(row) for row in self._session.rows(METERS)]
+
+    def meter(self, meter: str) -> Meter | None:
+        row = self._session.row(METER, meter=meter)
+        return None if row is None else _meter(row)
+
+    def meters_of(self, account: str) -> Sequence[Meter]:
+        return [_meter(row) for row in self._session.rows(METERS_OF, account=account)]
+
+    def save_meter(self, meter: Meter) -> None:
+        self._session.change(
+            SAVE_METER,
+            id=meter.id,
+            line=meter.line,
+            address=meter.address,
+            protocol=meter.protocol,
+            profile=meter.profile,
+            account=meter.account,
+            point=meter.point,
+            switch=meter.switch,
+            switch_line=meter.switch_line,
+            feedback=meter.feedback,
+            cut_with_account=meter.cut_with_account,
+            settle_ms=meter.settle_ms,
+            max_power_w=meter.max_power_w,
+            count_wh=meter.count_wh,
+            desired=meter.desired,
+            observed=meter.observed,
+            observed_ms=meter.observed_ms,
+            cut_reasons=encode(meter.cut_reasons),
+        )
+
+    def tariff(self, tariff: str) -> Tariff | None:
+        row = self._session.row(TARIFF, tariff=tariff)
+        return None if row is None else Tariff(row[0], row[1], _prices(row[2]))
+
+    def save_tariff(self, tariff: Tariff) -> None:
+        self._session.change(SAVE_TARIFF, id=tariff.id, currency=tariff.currency, prices=encode(tariff.prices))
+
+
+def _account(row: Row) -> Account:
+    ident, holder, currency, tariff, policy, limit, agreement, never_cut, protect_until_ms, closed, *state = row
+    credit, warned_ms, phase, since_ms, spent = state
+    return Account(
+        ident,
+        holder,
+        currency,
+        tariff,
+        _policy(policy),
+        None if limit is None else _limit(limit),
+        agreement,
+        bool(never_cut),
+        protect_until_ms,
+        bool(closed),
+        CreditState(credit),
+        warned_ms,
+        LimitState(LimitPhase(phase), since_ms, spent),
+    )
+
+
+def _meter(row: Row) -> Meter:
+    ident, line, address, protocol, profile, account, point, switch, switch_line, feedback, with_account, *rest = row
+    settle_ms, max_power_w, count_wh, desired, observed, observed_ms, cut_reasons = rest
+    return Meter(
+        ident,
+        line,
+        address,
+        protocol,
+        profile,
+        account,
+        point,
+        SwitchKind(switch),
+        switch_line,
+        bool(feedback),
+        bool(with_account),
+        settle_ms,
+        max_power_w,
+        count_wh,
+        Contact(desired),
+        Contact(observed),
+        observed_ms,
+        decode(cut_reasons, tuple[str, ...]),
+    )
+
+
+# Policies are few and immutable, accounts are read with every payment and reading: their documents are parsed once.
+
+
+@lru_cache(maxsize=256)
+def _policy(text: str) -> CreditPolicy:
+    return decode(text, CreditPolicy)
+
+
+@lru_cache(maxsize=256)
+def _policy_text(policy: CreditPolicy) -> str:
+    return encode(policy)
+
+
+@lru_cache(maxsize=256)
+def _limit(text: str) -> LoadLimit:
+    return decode(text, LoadLimit)
+
+
+def _prices(text: str) -> dict[str, int]:
+    return decode(text, dict[str, int])

@@ -1,0 +1,106 @@
+"""Commands to switches as durable records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Integer, bindparam, select, update
+
+from gateway.adapters.store import schema
+from gateway.adapters.store.codec import decode, encode
+from gateway.adapters.store.statements import Part, Row, Statement, Value, once
+from gateway.domain.supply import Command, CommandState, Verb
+from gateway.services.ports import Duplicate
+
+_c = schema.command.c
+_columns = select(*(column for column in _c if column.name not in ("number", "final")))
+_open = _columns.where(_c.final.is_(False)).order_by(_c.number)
+
+ADD = once(schema.command, "id", without="number")
+SAVE = Statement(
+    update(schema.command)
+    .where(_c.id == bindparam("command"))
+    .values({column.name: bindparam(f"new_{column.name}") for column in _c if column.name not in ("number", "id")})
+)
+COMMAND = Statement(_columns.where(_c.id == bindparam("command")))
+OPEN = Statement(_open)
+OPEN_ON_LINE = Statement(_open.where(_c.line == bindparam("line")))
+OPEN_OF_METER = Statement(_open.where(_c.meter == bindparam("meter")))
+OPEN_OF_BOTH = Statement(_open.where(_c.line == bindparam("line"), _c.meter == bindparam("meter")))
+LAST = Statement(_columns.where(_c.meter == bindparam("meter")).order_by(_c.number.desc()).limit(1))
+NEWEST = Statement(_columns.order_by(_c.number.desc()).limit(bindparam("most", type_=Integer)))
+
+
+class Commands(Part):
+    """The commands' share of a transaction."""
+
+    def add_command(self, command: Command) -> None:
+        if not self._session.change(ADD, **_values(command)):
+            raise Duplicate(f"command {command.id} is there already")
+
+    def command(self, command: str) -> Command | None:
+        row = self._session.row(COMMAND, command=command)
+        return None if row is None else _command(row)
+
+    def save_command(self, command: Command) -> None:
+        """Changes a command that is there; LookupError for one that was never added."""
+        values = {f"new_{name}": value for name, value in _values(command).items()}
+        if not self._session.change(SAVE, command=command.id, **values):
+            raise LookupError(f"command {command.id} was never added")
+
+    def open_commands(self, *, line: str | None = None, meter: str | None = None) -> Sequence[Command]:
+        given = {name: value for name, value in (("line", line), ("meter", meter)) if value is not None}
+        which = {(): OPEN, ("line",): OPEN_ON_LINE, ("meter",): OPEN_OF_METER, ("line", "meter"): OPEN_OF_BOTH}[tuple(given)]
+        return [_command(row) for row in self._session.rows(which, **given)]
+
+    def last_command(self, meter: str) -> Command | None:
+        row = self._session.row(LAST, meter=meter)
+        return None if row is None else _command(row)
+
+    def commands(self, limit: int) -> Sequence[Command]:
+        return [_command(row) for row in self._session.rows(NEWEST, most=limit)]
+
+
+def _values(command: Command) -> dict[str, Value]:
+    return {
+        "id": command.id,
+        "meter": command.meter,
+        "line": command.line,
+        "account": command.account,
+        "verb": command.verb,
+        "cause": command.cause,
+        "origin": command.origin,
+        "state": command.state,
+        "created_ms": command.created_ms,
+        "expires_ms": command.expires_ms,
+        "changed_ms": command.changed_ms,
+        "read_at_ms": command.read_at_ms,
+        "attempts": command.attempts,
+        "readbacks": command.readbacks,
+        "evidence": encode(command.evidence),
+        "reason": command.reason,
+        "final": command.final,
+    }
+
+
+def _command(row: Row) -> Command:
+    ident, meter, line, account, verb, cause, origin, state, *times, attempts, readbacks, evidence, reason = row
+    created_ms, expires_ms, changed_ms, read_at_ms = times
+    return Command(
+        ident,
+        meter,
+        line,
+        account,
+        Verb(verb),
+        cause,
+        origin,
+        CommandState(state),
+        created_ms,
+        expires_ms,
+        changed_ms,
+        read_at_ms,
+        attempts,
+        readbacks,
+        decode(evidence, tuple[str, ...]),
+        reason,
+    )

@@ -1,0 +1,6 @@
+"""The history of the tables, oldest first: a new revision is a file in versions/ and a name here (a test compares the two)."""
+
+from __future__ import annotations
+
+REVISIONS = ("0001",)
+HEAD = REVISIONS[-1]

@@ -1,0 +1,116 @@
+"""Events, and messages on their way to the centre under dense numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Integer, bindparam, func, select, update
+
+from gateway.adapters.store import schema
+from gateway.adapters.store.codec import decode, encode
+from gateway.adapters.store.heads import ACKNOWLEDGED, OUTBOX, PUBLISHED, Heads
+from gateway.adapters.store.statements import Part, Row, Statement, inserting
+from gateway.domain.events import Event, EventKind, Outgoing, Topic
+from gateway.services.ports import OutboxRow, OutboxState, StoredEvent
+
+_e, _o = schema.event.c, schema.outbox.c
+_most = bindparam("most", type_=Integer)
+_range = _o.seq.between(bindparam("first"), bindparam("last"))
+
+ADD_EVENT = Statement(inserting(schema.event, "id").returning(_e.id))
+_newest = select(schema.event).order_by(_e.id.desc()).limit(_most)
+EVENTS = Statement(_newest)
+EVENTS_BEFORE = Statement(_newest.where(_e.id < bindparam("before")))
+
+ADD_OUTGOING = Statement(inserting(schema.outbox))
+WAITING = Statement(
+    select(schema.outbox).where(_o.acknowledged_ms.is_(None), _o.seq > bindparam("after")).order_by(_o.seq).limit(_most)
+)
+LOW = Statement(select(func.min(_o.seq)).where(_o.acknowledged_ms.is_(None)))
+NEW_IN_RANGE = Statement(select(func.count()).select_from(schema.outbox).where(_o.published_ms.is_(None), _range))
+PUBLISH = Statement(update(schema.outbox).where(_range).values(published_ms=bindparam("at")))
+ACKNOWLEDGE = Statement(update(schema.outbox).where(_o.acknowledged_ms.is_(None), _range).values(acknowledged_ms=bindparam("at")))
+
+
+class Outbox(Part):
+    """The share of events and messages in a transaction."""
+
+    _heads: Heads
+
+    def add_event(self, event: Event) -> int:
+        [(number,)] = self._session.rows(
+            ADD_EVENT, kind=event.kind, at_ms=event.at_ms, meter=event.meter, account=event.account, data=encode(event.data)
+        )
+        return int(number)
+
+    def events(self, limit: int, before: int | None = None) -> Sequence[StoredEvent]:
+        if before is None:
+            return [_event(row) for row in self._session.rows(EVENTS, most=limit)]
+        return [_event(row) for row in self._session.rows(EVENTS_BEFORE, most=limit, before=before)]
+
+    def add_outgoing(self, message: Outgoing) -> int:
+        seq = self._heads.get(OUTBOX)[0] + 1
+        self._session.change(
+            ADD_OUTGOING,
+            seq=seq,
+            topic=message.topic,
+            subject=message.subject,
+            at_ms=message.at_ms,
+            body=encode(message.body),
+            published_ms=None,
+            acknowledged_ms=None,
+        )
+        self._heads.move(OUTBOX, seq)
+        return seq
+
+    def outgoing(self, after: int, limit: int) -> Sequence[OutboxRow]:
+        return [_outgoing(row) for row in self._session.rows(WAITING, after=after, most=limit)]
+
+    def mark_published(self, seqs: Iterable[int], at_ms: int) -> None:
+        """Sending again renews the time; it counts as published once."""
+        new = 0
+        for first, last in _runs(seqs):
+            [(count,)] = self._session.rows(NEW_IN_RANGE, first=first, last=last)
+            new += count
+            self._session.change(PUBLISH, first=first, last=last, at=at_ms)
+        self._count(PUBLISHED, new)
+
+    def acknowledge(self, upto: int, also: Iterable[tuple[int, int]], at_ms: int) -> int:
+        ranges = [(0, upto), *also]
+        new = sum(self._session.change(ACKNOWLEDGE, first=first, last=last, at=at_ms) for first, last in ranges)
+        self._count(ACKNOWLEDGED, new)
+        return new
+
+    def outbox_state(self) -> OutboxState:
+        last, published, acknowledged = (self._heads.get(name)[0] for name in (OUTBOX, PUBLISHED, ACKNOWLEDGED))
+        [(low,)] = self._session.rows(LOW)
+        return OutboxState(last, last + 1 if low is None else int(low), last - acknowledged, published, acknowledged)
+
+    def _count(self, name: str, more: int) -> None:
+        if more:
+            self._heads.move(name, self._heads.get(name)[0] + more)
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The numbers as inclusive ranges without holes, so that a statement takes many of them at once."""
+    first = last = None
+    for number in sorted(set(numbers)):
+        if first is not None and last is not None and number == last + 1:
+            last = number
+            continue
+        if first is not None and last is not None:
+            yield first, last
+        first = last = number
+    if first is not None and last is not None:
+        yield first, last
+
+
+def _event(row: Row) -> StoredEvent:
+    number, kind, at_ms, meter, account, data = row
+    return StoredEvent(number, Event(EventKind(kind), at_ms, meter, account, decode(data, dict[str, Any])))
+
+
+def _outgoing(row: Row) -> OutboxRow:
+    seq, topic, subject, at_ms, body, published_ms, acknowledged_ms = row
+    return OutboxRow(seq, Outgoing(Topic(topic), subject, at_ms, decode(body, dict[str, Any])), published_ms, acknowledged_ms)

@@ -1,0 +1,272 @@
+"""The tables. Money in micro-units and energy in Wh are BIGINT, times UTC milliseconds BIGINT, documents JSON in TEXT.
+
+Constraints carry what may never break (once-only identities, dense numbers); triggers for append-only stand in the migrations.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+NAMES = {
+    "pk": "pk_%(table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+metadata = MetaData(naming_convention=NAMES)
+
+NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""Of a single-column primary key: SQLite makes only INTEGER the row's own number (64 bits as well), others cost a second tree."""
+
+
+def _text(name: str, *, nullable: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=nullable)
+
+
+def _int(name: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), _text("value"), sqlite_with_rowid=False)
+
+head = Table(
+    "head",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _int("number"),
+    _text("hash"),
+    CheckConstraint("number >= 0", "number"),
+    sqlite_with_rowid=False,
+)
+"""Where a dense sequence stands: `journal` (with the hash of its last entry), `outbox`; and counts: `published`, `acknowledged`."""
+
+tariff = Table("tariff", metadata, Column("id", Text, primary_key=True), _text("currency"), _text("prices"))
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("holder"),
+    _text("currency"),
+    Column("tariff", Text, ForeignKey("tariff.id"), nullable=False),
+    _text("policy"),
+    _text("load_limit", nullable=True),
+    _text("agreement", nullable=True),
+    _flag("never_cut"),
+    _int("protect_until_ms", nullable=True),
+    _flag("closed"),
+    _text("credit"),
+    _int("warned_ms", nullable=True),
+    _text("limit_phase"),
+    _int("limit_since_ms"),
+    _int("limit_spent"),
+    CheckConstraint("limit_spent >= 0", "limit_spent"),
+)
+
+meter = Table(
+    "meter",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("line"),
+    _text("address"),
+    _text("protocol"),
+    _text("profile"),
+    Column("account", Text, ForeignKey("account.id"), nullable=True),
+    _text("point"),
+    _text("switch"),
+    _text("switch_line"),
+    _flag("feedback"),
+    _flag("cut_with_account"),
+    _int("settle_ms"),
+    _int("max_power_w"),
+    _int("count_wh"),
+    _text("desired"),
+    _text("observed"),
+    _int("observed_ms", nullable=True),
+    _text("cut_reasons"),
+    CheckConstraint("desired IN ('closed', 'open')", "desired"),
+    CheckConstraint("count_wh > 0 AND max_power_w > 0 AND settle_ms >= 0", "bounds"),
+    Index(None, "account"),
+)
+
+reading = Table(
+    "reading",
+    metadata,
+    Column("id", NUMBER, primary_key=True),
+    _text("meter"),
+    _text("point"),
+    _text("quality"),
+    _text("source"),
+    _int("asked_ms"),
+    _int("answered_ms"),
+    _int("stored_ms"),
+    _text("items"),
+    Index(None, "meter", "answered_ms"),
+)
+
+latest = Table(
+    "latest",
+    metadata,
+    _text("meter"),
+    _text("quantity"),
+    _text("value", nullable=True),
+    _text("unit"),
+    _text("obis", nullable=True),
+    _int("answered_ms"),
+    PrimaryKeyConstraint("meter", "quantity"),
+    sqlite_with_rowid=False,
+)
+
+billing = Table(
+    "billing",
+    metadata,
+    Column("meter", Text, primary_key=True),
+    _int("confirmed_ms", nullable=True),
+    _text("confirmed", nullable=True),
+    _int("candidate_ms", nullable=True),
+    _text("candidate", nullable=True),
+    _int("first_wh", nullable=True),
+    _text("held", nullable=True),
+    CheckConstraint("(confirmed_ms IS NULL) = (confirmed IS NULL)", "confirmed"),
+    CheckConstraint("(candidate_ms IS NULL) = (candidate IS NULL)", "candidate"),
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("number", NUMBER, primary_key=True, autoincrement=False),
+    _text("kind"),
+    _text("currency"),
+    _int("at_ms"),
+    _text("ref"),
+    _text("previous"),
+    _text("hash"),
+    UniqueConstraint("hash"),
+    CheckConstraint("number > 0", "number"),
+    CheckConstraint("length(hash) = 64 AND length(previous) = 64", "hash"),
+)
+
+leg = Table(
+    "leg",
+    metadata,
+    Column("entry", BigInteger, ForeignKey("entry.number"), nullable=False),
+    _int("position"),
+    _text("account"),
+    _int("micro"),
+    PrimaryKeyConstraint("entry", "position"),
+    CheckConstraint("position >= 0", "position"),
+    Index(None, "account", "entry"),
+    sqlite_with_rowid=False,
+)
+
+balance = Table(
+    "balance",
+    metadata,
+    _text("currency"),
+    _text("account"),
+    _int("micro"),
+    PrimaryKeyConstraint("account", "currency"),
+    sqlite_with_rowid=False,
+)
+
+payment = Table(
+    "payment",
+    metadata,
+    _text("bank"),
+    _text("institution"),
+    _text("scope"),
+    _text("serial"),
+    _text("account"),
+    _int("amount_micro"),
+    _text("currency"),
+    _text("accounting_date"),
+    _text("paid_at"),
+    _text("channel"),
+    _text("status"),
+    _int("at_ms"),
+    _text("receipt", nullable=True),
+    _text("problem", nullable=True),
+    _text("detail", nullable=True),
+    _int("entry", nullable=True),
+    PrimaryKeyConstraint("bank", "institution", "scope", "serial"),
+    ForeignKeyConstraint(["entry"], ["entry.number"]),
+    UniqueConstraint("entry"),
+    CheckConstraint("amount_micro > 0", "amount"),
+    CheckConstraint("status IN ('posted', 'reversed', 'refused')", "status"),
+    CheckConstraint("status <> 'posted' OR entry IS NOT NULL", "posted"),
+    CheckConstraint("status <> 'refused' OR (problem IS NOT NULL AND receipt IS NULL AND entry IS NULL)", "refused"),
+    Index(None, "account", "at_ms"),
+)
+
+command = Table(
+    "command",
+    metadata,
+    Column("number", NUMBER, primary_key=True),
+    _text("id"),
+    _text("meter"),
+    _text("line"),
+    _text("account", nullable=True),
+    _text("verb"),
+    _text("cause"),
+    _text("origin"),
+    _text("state"),
+    _int("created_ms"),
+    _int("expires_ms"),
+    _int("changed_ms"),
+    _int("read_at_ms", nullable=True),
+    _int("attempts"),
+    _int("readbacks"),
+    _text("evidence"),
+    _text("reason", nullable=True),
+    _flag("final"),
+    UniqueConstraint("id"),
+    CheckConstraint("attempts >= 0 AND readbacks >= 0", "counts"),
+    Index(None, "meter", "number"),
+)
+_still_open = command.c.final.is_(False)
+Index("ix_command_open", command.c.line, command.c.number, sqlite_where=_still_open, postgresql_where=_still_open)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", NUMBER, primary_key=True),
+    _text("kind"),
+    _int("at_ms"),
+    _text("meter", nullable=True),
+    _text("account", nullable=True),
+    _text("data"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", NUMBER, primary_key=True, autoincrement=False),
+    _text("topic"),
+    _text("subject"),
+    _int("at_ms"),
+    _text("body"),
+    _int("published_ms", nullable=True),
+    _int("acknowledged_ms", nullable=True),
+    CheckConstraint("seq > 0", "seq"),
+)
+_waiting = outbox.c.acknowledged_ms.is_(None)
+Index("ix_outbox_waiting", outbox.c.seq, sqlite_where=_waiting, postgresql_where=_waiting)

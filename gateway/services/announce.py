@@ -1,0 +1,69 @@
+"""Events and messages as rows of the same transaction: what is written here is also on its way to the centre."""
+
+from __future__ import annotations
+
+from gateway.domain import ledger
+from gateway.domain.events import Event, EventKind, Json, Outgoing, Topic
+from gateway.domain.meters import Account
+from gateway.domain.readings import Quality, Reading
+from gateway.domain.supply import Command, CommandState
+from gateway.domain.units import format_money
+from gateway.services.ports import Tx
+
+
+def event(tx: Tx, kind: EventKind, at_ms: int, *, meter: str | None = None, account: str | None = None, **data: Json) -> None:
+    """Record an event and send it up."""
+    tx.add_event(Event(kind, at_ms, meter, account, data))
+    body: dict[str, Json] = {"kind": kind.value, "meter": meter, "account": account, "data": data}
+    tx.add_outgoing(Outgoing(Topic.EVENT, meter or "gateway", at_ms, body))
+
+
+def reading(tx: Tx, read: Reading, point: str, quality: Quality, stored_ms: int) -> None:
+    """Send a reading up with its three times, quality and source."""
+    items: list[Json] = [
+        {
+            "quantity": item.quantity,
+            "obis": item.obis,
+            "value": None if item.value is None else f"{item.value:f}",
+            "unit": item.unit,
+        }
+        for item in read.items
+    ]
+    body: dict[str, Json] = {
+        "point": point,
+        "items": items,
+        "quality": quality.value,
+        "source": read.source.value,
+        "asked_ms": read.asked_ms,
+        "answered_ms": read.answered_ms,
+        "stored_ms": stored_ms,
+    }
+    tx.add_outgoing(Outgoing(Topic.READING, read.meter, stored_ms, body))
+
+
+def balance(tx: Tx, account: Account, at_ms: int) -> None:
+    """Send an account's balance and credit state up."""
+    micro = tx.balance(ledger.customer(account.id), account.currency)
+    body: dict[str, Json] = {
+        "balance": format_money(micro, account.currency),
+        "currency": account.currency,
+        "credit": account.credit.value,
+    }
+    tx.add_outgoing(Outgoing(Topic.BALANCE, account.id, at_ms, body))
+
+
+def result(tx: Tx, command: Command) -> None:
+    """Send a command's new state up; an unproved acknowledgement is called by its name (contract.md 5)."""
+    shown = CommandState.ACKNOWLEDGED if command.state is CommandState.COMMAND_ONLY else command.state
+    body: dict[str, Json] = {
+        "command": command.id,
+        "meter": command.meter,
+        "verb": command.verb.value,
+        "cause": command.cause,
+        "origin": command.origin,
+        "state": shown.value,
+        "final": command.final,
+        "evidence": list(command.evidence),
+        "reason": command.reason,
+    }
+    tx.add_outgoing(Outgoing(Topic.RESULT, command.id, command.changed_ms, body))

@@ -1,0 +1,94 @@
+"""Judge an account's money: warn, exhaust, cut, and give supply back, as its policy says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.domain import ledger
+from gateway.domain.credit import CreditEvent, CreditState, next_state
+from gateway.domain.events import EventKind
+from gateway.domain.meters import Account, Contact, Meter
+from gateway.domain.supply import CommandState, CutCause, Verb
+from gateway.domain.units import format_money
+from gateway.services import announce
+from gateway.services.ports import Site, Tx
+from gateway.services.switching import CREDIT, bring, hold_open, lift, tell_held
+
+
+def judge_account(tx: Tx, account_id: str, site: Site, now_ms: int) -> Account:
+    """Bring the credit state, the notices and the switches of an account in line with its balance. Gives the account as it now is.
+
+    Debt cuts only with every part of a permission (gateway.domain.supply.missing_for_cut); a balance that returns lifts whatever
+    debt put on the meters, whoever ordered it. Called after everything that moves money, evidence or a switch.
+    """
+    account = _account(tx, account_id)
+    balance = tx.balance(ledger.customer(account.id), account.currency)
+    account = _moved(tx, account, account.policy.event(balance), now_ms)
+    if account.credit in _LIT or account.never_cut or account.protected(now_ms):
+        lift(tx, account, CutCause.ENERGY_DEBT, site, now_ms)
+    else:
+        _hold(tx, account, site, now_ms)
+    for meter in tx.meters_of(account.id):
+        if meter.cut_reasons or meter.observed is not Contact.CLOSED:
+            bring(tx, meter.id, site, now_ms)
+    return _cut_seen(tx, account, now_ms)
+
+
+_LIT = frozenset({CreditState.NORMAL, CreditState.LOW})
+
+
+def _account(tx: Tx, account_id: str) -> Account:
+    account = tx.account(account_id)
+    if account is None:
+        raise LookupError(f"account {account_id} is not in the archive")
+    return account
+
+
+def _hold(tx: Tx, account: Account, site: Site, now_ms: int) -> None:
+    """Exhausted: order the cut where it is not ordered yet."""
+    if any(meter.cuttable and CREDIT not in meter.cut_reasons for meter in tx.meters_of(account.id)):
+        hold_open(tx, account, CutCause.ENERGY_DEBT, CREDIT, site, now_ms)
+
+
+def _cut_seen(tx: Tx, account: Account, now_ms: int) -> Account:
+    """When every meter that the cut reaches stands open by a verified cut, and for lack of credit, the account is cut."""
+    if account.credit is not CreditState.EXHAUSTED:
+        return account
+    cuttable = [meter for meter in tx.meters_of(account.id) if meter.cuttable]
+    open_ = [m for m in cuttable if CREDIT in m.cut_reasons and m.observed is Contact.OPEN and _proved(tx, m)]
+    return _moved(tx, account, CreditEvent.CUT_SEEN, now_ms) if cuttable and len(open_) == len(cuttable) else account
+
+
+def _proved(tx: Tx, meter: Meter) -> bool:
+    """A relay that is open by its bit alone may be welded: only a verified cut counts."""
+    last = tx.last_command(meter.id)
+    return last is not None and (last.verb, last.state) == (Verb.CUT, CommandState.VERIFIED)
+
+
+def _moved(tx: Tx, account: Account, happened: CreditEvent, now_ms: int) -> Account:
+    state = next_state(account.credit, happened)
+    warned_ms = account.warned_ms
+    if state is CreditState.NORMAL or (state not in _LIT and account.protected(now_ms)):
+        warned_ms = None  # after protection only a new notice leads to a cut (prepayment.md 4)
+    elif warned_ms is None:
+        warned_ms = now_ms
+        _warn(tx, account, now_ms)
+    if (state, warned_ms) == (account.credit, account.warned_ms):
+        return account
+    moved = replace(account, credit=state, warned_ms=warned_ms)
+    tx.save_account(moved)
+    if state is not account.credit:
+        if state is CreditState.EXHAUSTED:
+            announce.event(tx, EventKind.BALANCE_EXHAUSTED, now_ms, account=account.id)
+        elif state in _LIT and account.credit not in _LIT:
+            tell_held(tx, account, CutCause.ENERGY_DEBT, (), now_ms)
+        announce.balance(tx, moved, now_ms)
+    return moved
+
+
+def _warn(tx: Tx, account: Account, now_ms: int) -> None:
+    """The notice ladder in this first form: one entry in the log and on the uplink."""
+    balance = format_money(tx.balance(ledger.customer(account.id), account.currency), account.currency)
+    announce.event(
+        tx, EventKind.LOW_BALANCE_WARNED, now_ms, account=account.id, balance=balance, currency=account.currency, channel="log"
+    )

@@ -1,0 +1,75 @@
+"""The configured accounts, meters and tariffs enter the store by difference: what the rules know about them stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gateway.domain import ledger
+from gateway.domain.ledger import Entry, EntryKind, Leg
+from gateway.domain.meters import Account, Meter
+from gateway.domain.tariffs import Tariff
+from gateway.services.ports import Site, Tx
+from gateway.services.post_entry import post_entry
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An account as configured, and the balance it opens with, booked once when the account first enters the store."""
+
+    account: Account
+    balance_micro: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What the configuration says about the site."""
+
+    tariffs: Sequence[Tariff]
+    accounts: Sequence[Opening]
+    meters: Sequence[Meter]
+
+
+def load_archive(tx: Tx, archive: Archive, site: Site, now_ms: int) -> None:
+    """Bring the store's archive in line with the configuration. Money, credit state, limiter and switch states are kept."""
+    for tariff in archive.tariffs:
+        if tx.tariff(tariff.id) != tariff:
+            tx.save_tariff(tariff)
+    for opening in archive.accounts:
+        _account(tx, opening, now_ms)
+    for meter in archive.meters:
+        _meter(tx, meter)
+
+
+def _account(tx: Tx, opening: Opening, now_ms: int) -> None:
+    configured, known = opening.account, tx.account(opening.account.id)
+    if known is None:
+        tx.save_account(configured)
+        if opening.balance_micro:
+            legs = (
+                Leg(ledger.customer(configured.id), opening.balance_micro),
+                Leg(ledger.opening_equity(), -opening.balance_micro),
+            )
+            post_entry(tx, Entry(EntryKind.OPENING, configured.currency, legs, now_ms, {"account": configured.id}))
+        return
+    if known.currency != configured.currency:
+        raise ValueError(f"account {known.id} is kept in {known.currency}; its currency cannot be changed to {configured.currency}")
+    kept = replace(
+        configured,
+        credit=known.credit,
+        warned_ms=known.warned_ms,
+        limit_state=known.limit_state,
+        protect_until_ms=known.protect_until_ms,
+    )
+    if kept != known:
+        tx.save_account(kept)
+
+
+def _meter(tx: Tx, configured: Meter) -> None:
+    known = tx.meter(configured.id)
+    if known is not None:
+        configured = replace(
+            configured, desired=known.desired, observed=known.observed, observed_ms=known.observed_ms, cut_reasons=known.cut_reasons
+        )
+    if configured != known:
+        tx.save_meter(configured)

@@ -1,0 +1,236 @@
+"""What the use cases need from a store, as a protocol; gateway/adapters/store fulfils it on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.domain.events import Event, Json, Outgoing
+from gateway.domain.ledger import PostedEntry
+from gateway.domain.meters import Account, Meter
+from gateway.domain.readings import Billing, Item, Quality, Reading
+from gateway.domain.requests import PaymentIdentity
+from gateway.domain.supply import Command
+from gateway.domain.tariffs import Tariff
+
+
+class Duplicate(Exception):
+    """A unique constraint of the store refused the row: it is there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment as it was judged, for ever. `status`: posted, reversed or refused.
+
+    receipt: the receipt document as the bank got it, byte for byte; None when refused. problem: code of a stored refusal and its
+    detail. later: differing values of other fields that came with repeats (recorded, never a conflict). entry: ledger number.
+    """
+
+    identity: PaymentIdentity
+    account: str
+    amount_micro: int
+    currency: str
+    accounting_date: str
+    paid_at: str
+    channel: str
+    status: str
+    at_ms: int
+    receipt: str | None = None
+    problem: str | None = None
+    detail: str | None = None
+    entry: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReading:
+    """A reading in the store: what was read, its quality, and when it was stored."""
+
+    id: int
+    reading: Reading
+    point: str
+    quality: Quality
+    stored_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with its number in the store."""
+
+    id: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A message on its way: dense sequence number; published_ms None until it was handed to the broker."""
+
+    seq: int
+    message: Outgoing
+    published_ms: int | None
+    acknowledged_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """The outbox at a glance: last number given, lowest not yet acknowledged (last + 1 when none); rows not acknowledged, and rows
+    ever published and acknowledged."""
+
+    last: int
+    low: int
+    waiting: int
+    published: int
+    acknowledged: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatestItem:
+    """The newest value of one quantity of a meter and when the meter answered it (UTC ms)."""
+
+    item: Item
+    answered_ms: int
+
+
+class Tx(Protocol):
+    """One transaction. Every method is synchronous; writes are visible to later reads of the same transaction."""
+
+    # archive
+    def accounts(self) -> Sequence[Account]: ...
+    def account(self, account: str) -> Account | None:
+        """Inside a write transaction the row stays locked to its end."""
+
+    def save_account(self, account: Account) -> None: ...
+    def meters(self) -> Sequence[Meter]: ...
+    def meter(self, meter: str) -> Meter | None: ...
+    def meters_of(self, account: str) -> Sequence[Meter]: ...
+    def save_meter(self, meter: Meter) -> None: ...
+    def tariff(self, tariff: str) -> Tariff | None: ...
+    def save_tariff(self, tariff: Tariff) -> None: ...
+
+    # readings
+    def add_reading(self, reading: Reading, point: str, quality: Quality, stored_ms: int) -> int:
+        """Stores it and renews the meter's latest items; gives its number."""
+
+    def readings(self, meter: str, since_ms: int, limit: int) -> Sequence[StoredReading]:
+        """Oldest first."""
+
+    def latest(self, meter: str) -> Mapping[str, LatestItem]:
+        """Newest item of each quantity."""
+
+    def billing(self, meter: str) -> Billing | None: ...
+    def save_billing(self, billing: Billing) -> None: ...
+
+    # money
+    def journal_end(self) -> tuple[int, str]:
+        """Number and hash of the last ledger entry; (0, GENESIS) for an empty journal."""
+
+    def add_entry(self, posted: PostedEntry) -> None:
+        """Stores the entry and moves the balances by its legs. Duplicate if the number is taken."""
+
+    def entries(self, after: int, limit: int) -> Sequence[PostedEntry]: ...
+    def entries_of(self, ledger_account: str, limit: int) -> Sequence[PostedEntry]:
+        """The newest entries with a leg on this ledger account, newest first."""
+
+    def balance(self, ledger_account: str, currency: str) -> int:
+        """Micro-units, 0 for an account without entries."""
+
+    def balances(self) -> Mapping[tuple[str, str], int]:
+        """(currency, ledger account) -> micro-units."""
+
+    def payment(self, identity: PaymentIdentity) -> Payment | None: ...
+    def add_payment(self, payment: Payment) -> None:
+        """Duplicate if the identity is known."""
+
+    # commands
+    def add_command(self, command: Command) -> None:
+        """Duplicate if the id is known."""
+
+    def command(self, command: str) -> Command | None: ...
+    def save_command(self, command: Command) -> None: ...
+    def open_commands(self, *, line: str | None = None, meter: str | None = None) -> Sequence[Command]:
+        """Commands in a state that is not final, oldest first."""
+
+    def last_command(self, meter: str) -> Command | None:
+        """The newest command of this meter, final or not."""
+
+    def commands(self, limit: int) -> Sequence[Command]:
+        """Newest first."""
+
+    # events and outbox
+    def add_event(self, event: Event) -> int: ...
+    def events(self, limit: int, before: int | None = None) -> Sequence[StoredEvent]:
+        """Newest first."""
+
+    def add_outgoing(self, message: Outgoing) -> int:
+        """The dense sequence number it got."""
+
+    def outgoing(self, after: int, limit: int) -> Sequence[OutboxRow]:
+        """Unacknowledged rows with a higher number, in order."""
+
+    def mark_published(self, seqs: Iterable[int], at_ms: int) -> None: ...
+    def acknowledge(self, upto: int, also: Iterable[tuple[int, int]], at_ms: int) -> int:
+        """Marks rows up to `upto` and in the ranges `also` (inclusive) as safe at the centre; how many were newly marked."""
+
+    def outbox_state(self) -> OutboxState: ...
+
+    # meta
+    def meta(self, key: str) -> str | None: ...
+    def set_meta(self, key: str, value: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the use cases must know of the site; passed in, never read.
+
+    utc_offset_ms: of the tariff's zone at this moment is derived by `zone`, an IANA name. clock_trusted: F3, by configuration.
+    retry_ms: how long after a failed or refused command the same is ordered again by the rules (never by persons).
+    """
+
+    gateway: str
+    zone: str
+    clock_trusted: bool
+    path_alive: bool = True
+    retry_failed_ms: int = 10 * 60 * 1000
+    retry_refused_ms: int = 12 * 60 * 60 * 1000
+
+
+JsonObject = dict[str, Json]
+
+
+class Unavailable(Exception):
+    """The store cannot do this now (disk full, I/O error, too many waiting): nothing happened, it may be repeated."""
+
+
+class InvalidField(ValueError):
+    """A field that is wrong in form only the use case can see (an accounting date too far off): binds nothing, names the field."""
+
+    def __init__(self, field: str, text: str) -> None:
+        self.field = field
+        super().__init__(text)
+
+
+class TopUpVerdict(StrEnum):
+    """What became of a payment: first posting, the same again, another content under the identity, or no on the merits."""
+
+    POSTED = "posted"
+    REPEATED = "repeated"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class TopUpOutcome:
+    """The answer to a payment. `payment` is what is stored for its identity; `field` names what differs in a conflict."""
+
+    verdict: TopUpVerdict
+    payment: Payment
+    field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SupplyAnswer:
+    """The answer to an order for a switch: the command as a record, or why there is none, in one sentence."""
+
+    command: Command | None
+    refused: str | None = None

@@ -1,0 +1,197 @@
+"""The life of a command on its line: durable before the first byte, proved by read-back, uncertain after a restart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.domain.events import EventKind
+from gateway.domain.jobs import Answered, Failed, Fault, Outcome, SwitchJob
+from gateway.domain.meters import Contact, Meter
+from gateway.domain.supply import (
+    MAX_ATTEMPTS,
+    MAX_READBACKS,
+    MAX_READBACKS_WITH_CURRENT,
+    READBACK_PAUSE_MS,
+    READS_BEFORE_REPEAT,
+    SILENT_PAUSE_MS,
+    Command,
+    CommandEvent,
+    CommandState,
+    CutCause,
+    SwitchReading,
+    Verb,
+    missing_for_cut,
+    proof,
+)
+from gateway.services import announce
+from gateway.services.judge_account import judge_account
+from gateway.services.ports import Site, Tx
+from gateway.services.record_reading import observe_switch
+from gateway.services.switching import LIMIT, bring, cause_of, circumstances, drop_reason, step
+from gateway.services.watch_limits import limit_cut_seen
+
+
+def start_command(tx: Tx, command_id: str, site: Site, now_ms: int) -> SwitchJob | None:
+    """Mark a queued command as sent, before its first byte leaves. None when it is no longer to be sent.
+
+    An expired one is dead; a cut none of whose reasons still has its permission is cancelled (F5, F7).
+    """
+    command = tx.command(command_id)
+    if command is None or command.state is not CommandState.QUEUED:
+        return None
+    meter = _meter(tx, command)
+    if now_ms >= command.expires_ms:
+        _expire(tx, command, "its expiry passed before it could be sent", site, now_ms)
+        return None
+    if command.verb is Verb.CUT:
+        refused = _without_permission(tx, meter, site, now_ms)
+        drop_reason(tx, meter, *refused)
+        if len(refused) == len(meter.cut_reasons):
+            why = "; ".join(refused.values()) or "nothing asks for this cut any more"
+            step(tx, command, CommandEvent.CANCELLED, now_ms, reason=why)
+            bring(tx, meter.id, site, now_ms)
+            return None
+    sent = replace(command, attempts=command.attempts + 1, readbacks=0)
+    step(tx, sent, CommandEvent.SENT, now_ms)
+    return SwitchJob(meter.id, command.id, command.verb, command.expires_ms)
+
+
+def finish_switch(tx: Tx, command_id: str, outcome: Outcome, site: Site, now_ms: int) -> None:
+    """Write down what came of the control frame. An acknowledgement is not an outcome: the switch is read back after it settled."""
+    command = tx.command(command_id)
+    if command is None or command.state is not CommandState.SENT:
+        return
+    meter = _meter(tx, command)
+    if isinstance(outcome, Answered):
+        step(tx, command, CommandEvent.ACKNOWLEDGED, now_ms, read_at_ms=now_ms + meter.settle_ms)
+    elif outcome.fault is Fault.REFUSED:
+        _fail(tx, command, CommandEvent.REFUSED, outcome.text, now_ms)
+    elif outcome.certain:
+        unsent = replace(command, attempts=command.attempts - 1)
+        if outcome.fault is Fault.REQUEST:  # we cannot ask for this at all: trying again for ever would hide it
+            _fail(tx, unsent, CommandEvent.GIVEN_UP, outcome.text, now_ms)
+        else:
+            step(tx, unsent, CommandEvent.NOT_SENT, now_ms)
+    else:
+        step(tx, command, CommandEvent.NO_ANSWER, now_ms, reason=outcome.text, read_at_ms=now_ms + meter.settle_ms)
+        announce.event(tx, EventKind.COMMAND_UNCERTAIN, now_ms, meter=meter.id, account=meter.account, command=command.id)
+
+
+def finish_readback(tx: Tx, command_id: str, outcome: Outcome, site: Site, now_ms: int) -> None:
+    """Write down where the switch was seen and what that proves about the command."""
+    command = tx.command(command_id)
+    if command is None or command.state not in (CommandState.ACKNOWLEDGED, CommandState.UNCERTAIN):
+        return
+    if isinstance(outcome, Failed) or outcome.switch is None:
+        tx.save_command(replace(command, read_at_ms=now_ms + SILENT_PAUSE_MS))
+        return
+    observe_switch(tx, command.meter, outcome.switch, now_ms)
+    happened, evidence = proof(command.verb, outcome.switch)
+    if happened is CommandEvent.SEEN_UNMOVED:
+        _unmoved(tx, command, outcome.switch, evidence, site, now_ms)
+        return
+    done = step(tx, command, happened, now_ms, evidence=evidence)
+    _tell(tx, done, outcome.switch, now_ms)
+    if done.account is not None:
+        if done.verb is Verb.CUT and done.state is CommandState.VERIFIED:
+            limit_cut_seen(tx, done.account, now_ms)
+        judge_account(tx, done.account, site, now_ms)
+
+
+def recover(tx: Tx, site: Site, now_ms: int) -> int:
+    """After a start: every command in flight is uncertain, its switch is read before anything is sent (F5). How many were."""
+    in_flight = [c for c in tx.open_commands() if c.state is not CommandState.QUEUED]
+    for command in in_flight:
+        settled_ms = command.changed_ms + _meter(tx, command).settle_ms
+        read_at_ms = settled_ms if command.changed_ms <= now_ms < settled_ms else now_ms
+        again = replace(command, readbacks=0)
+        step(tx, again, CommandEvent.RESTARTED, now_ms, reason="the gateway restarted", read_at_ms=read_at_ms)
+    for account in tx.accounts():
+        judge_account(tx, account.id, site, now_ms)
+    return len(in_flight)
+
+
+def _meter(tx: Tx, command: Command) -> Meter:
+    meter = tx.meter(command.meter)
+    if meter is None:
+        raise LookupError(f"command {command.id} is for meter {command.meter}, which is not in the archive")
+    return meter
+
+
+def _without_permission(tx: Tx, meter: Meter, site: Site, now_ms: int) -> dict[str, str]:
+    """The reasons of a cut that have no permission at this moment, and what each is missing."""
+    account = tx.account(meter.account) if meter.account else None
+    if account is None:
+        return {}
+    here, found = circumstances(tx, account, site, now_ms), {}
+    for reason in meter.cut_reasons:
+        missing = missing_for_cut(CutCause(cause_of(reason)), account, here)
+        if missing:
+            found[reason] = "; ".join(missing)
+    return found
+
+
+def _expire(tx: Tx, command: Command, why: str, site: Site, now_ms: int) -> None:
+    """Its time is over. A dead cut takes its reasons along, and debt is judged anew; an overload still wants its trip."""
+    step(tx, command, CommandEvent.EXPIRED, now_ms, reason=why)
+    meter = _meter(tx, command)
+    if command.verb is Verb.CUT:
+        drop_reason(tx, meter, *(reason for reason in meter.cut_reasons if reason != LIMIT))
+    bring(tx, meter.id, site, now_ms)
+    if meter.account is not None:
+        judge_account(tx, meter.account, site, now_ms)
+
+
+def _unmoved(tx: Tx, command: Command, seen: SwitchReading, evidence: tuple[str, ...], site: Site, now_ms: int) -> None:
+    """The switch stands where it stood, or nobody can tell: read again, send again where that is safe, or call it failed."""
+    looked = replace(command, readbacks=command.readbacks + 1)
+    acknowledged, untold = command.state is CommandState.ACKNOWLEDGED, seen.contact is Contact.UNKNOWN
+    most = MAX_READBACKS_WITH_CURRENT if evidence else MAX_READBACKS
+    if looked.readbacks < (most if acknowledged or evidence or untold else READS_BEFORE_REPEAT):
+        step(tx, looked, CommandEvent.SEEN_UNMOVED, now_ms, read_at_ms=now_ms + READBACK_PAUSE_MS)
+    elif acknowledged or evidence or untold:
+        why = "the switch's position could not be told" if untold else "the switch did not move"
+        _fail(tx, looked, CommandEvent.GIVEN_UP, evidence[0] if evidence else why, now_ms)
+    elif now_ms >= command.expires_ms:
+        _expire(tx, looked, "its expiry passed while its outcome was unknown, and the switch did not move", site, now_ms)
+    elif command.attempts < MAX_ATTEMPTS:
+        step(tx, looked, CommandEvent.TRY_AGAIN, now_ms)
+    else:
+        _fail(tx, looked, CommandEvent.GIVEN_UP, "the switch did not move", now_ms)
+
+
+def _fail(tx: Tx, command: Command, happened: CommandEvent, why: str, now_ms: int) -> None:
+    failed = step(tx, command, happened, now_ms, reason=why)
+    announce.event(
+        tx,
+        EventKind.COMMAND_FAILED,
+        now_ms,
+        meter=failed.meter,
+        account=failed.account,
+        command=failed.id,
+        verb=failed.verb.value,
+        state=failed.state.value,
+        reason=why,
+    )
+
+
+def _tell(tx: Tx, done: Command, seen: SwitchReading, now_ms: int) -> None:
+    if done.state is CommandState.ALLOWED:
+        kind = EventKind.CLOSE_ALLOWED
+    elif done.state is CommandState.VERIFIED:
+        kind = EventKind.CUT_VERIFIED if done.verb is Verb.CUT else EventKind.RESTORE_VERIFIED
+    else:
+        return
+    power_w = seen.power_w
+    announce.event(
+        tx,
+        kind,
+        now_ms,
+        meter=done.meter,
+        account=done.account,
+        command=done.id,
+        cause=done.cause,
+        evidence=list(done.evidence),
+        power_w=power_w,
+        seen_ms=seen.at_ms,
+    )

@@ -1,0 +1,353 @@
+"""The configuration: one TOML file, every error at once, each with its key and reason (contract.md 7).
+
+Environment variables WATTGATE_TABLE__KEY override single keys of the top tables. Secrets stand in files of mode 0600.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from gateway.domain.requests import valid_id
+from gateway.domain.units import DECIMALS, parse_money, parse_price, parse_signed_money
+
+
+class SettingsError(ValueError):
+    """Everything that is wrong with a configuration; `errors` holds one sentence each."""
+
+    def __init__(self, errors: list[str]) -> None:
+        self.errors = errors
+        super().__init__("\n".join(errors))
+
+
+def _id(text: str) -> str:
+    if not valid_id(text):
+        raise ValueError("an id is 1 to 64 letters, digits, _ or -")
+    return text
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{text!r} is no time zone; write one like Asia/Shanghai") from None
+    return text
+
+
+def _currency(text: str) -> str:
+    if text not in DECIMALS:
+        raise ValueError(f"currency {text!r} is not known here; known are {', '.join(sorted(DECIMALS))}")
+    return text
+
+
+def _listen(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise ValueError(f"{text!r} is no address to listen on; write HOST:PORT like 127.0.0.1:8080")
+    return text
+
+
+def _price(text: str) -> str:
+    parse_price(text)
+    return text
+
+
+Id = Annotated[str, AfterValidator(_id)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Listen = Annotated[str, AfterValidator(_listen)]
+Price = Annotated[str, AfterValidator(_price)]
+Address = Annotated[str, StringConstraints(pattern=r"^([0-9]{1,12})$")]
+
+
+class Table(BaseModel):
+    """A table of the file: an unknown key is an error, and so is a value of another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Gateway(Table):
+    id: Id
+    data: str = "data"
+    zone: Zone = "Asia/Shanghai"
+    passwords: str | None = None
+
+
+class Store(Table):
+    url: str | None = None
+
+
+class Http(Table):
+    listen: Listen = "127.0.0.1:8080"
+    open_get: bool = False
+    token_file: str = "operator.token"
+
+
+class Bank(Table):
+    enabled: bool = True
+    signatures: Literal["off"] = "off"
+    zone: Zone = "Asia/Shanghai"
+
+
+class Mqtt(Table):
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    commands: bool = False
+
+
+class Uplink(Table):
+    acknowledge: Literal["central", "broker"] = "central"
+
+
+class Clock(Table):
+    source: Literal["ntp", "vouched"] = "ntp"
+
+
+class Line(Table):
+    id: Id
+    kind: Literal["serial", "tcp", "modbus-tcp"]
+    device: str | None = None
+    host: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    baud: Annotated[int, Field(ge=300, le=921_600)] = 2400
+    parity: Literal["N", "E", "O"] = "E"
+    gap_ms: Annotated[int, Field(ge=0, le=1000)] = 20
+
+    @model_validator(mode="after")
+    def _reached(self) -> Self:
+        if self.kind == "serial" and not self.device:
+            raise ValueError("a serial line needs a device, like /dev/serial/by-id/...")
+        if self.kind != "serial" and (not self.host or self.port is None):
+            raise ValueError(f"a {self.kind} line needs host and port")
+        return self
+
+
+class SeparateSwitch(Table):
+    """A switch that is a device of its own: its line, unit and channel."""
+
+    line: Id
+    address: Address
+    profile: str
+    channel: Annotated[int, Field(ge=0, le=255)] = 0
+
+
+class Meter(Table):
+    line: Id
+    address: Address
+    profile: str
+    id: Id | None = None
+    account: Id | None = None
+    point: Id | None = None
+    password: str | None = None
+    max_power_w: Annotated[int, Field(ge=1, le=100_000_000)] = 60_000
+    cut_with_account: bool = True
+    switch: SeparateSwitch | None = None
+
+    @property
+    def name(self) -> str:
+        """The operator's id, by default line-address."""
+        return self.id or f"{self.line}-{self.address}"
+
+
+class Policy(Table):
+    """Thresholds as decimal strings in the account's currency."""
+
+    low: str = "20.00"
+    cut: str = "0.00"
+    close: str = "0.00"
+    close_inclusive: bool = False
+    reconnect: Literal["close", "allow"] = "allow"
+    no_cut_hours: bool = True
+
+
+class Limit(Table):
+    power_w: Annotated[int, Field(ge=1)]
+    delay_s: Annotated[int, Field(ge=1)]
+    pause_s: Annotated[int, Field(ge=1)] = 60
+    recloses: Annotated[int, Field(ge=0, le=100)] = 3
+
+
+class Account(Table):
+    id: Id
+    currency: Currency
+    tariff: Id
+    holder: str = ""
+    agreement: str | None = None
+    opening: str | None = None
+    never_cut: bool = False
+    closed: bool = False
+    policy: Policy = Policy()
+    limit: Limit | None = None
+
+    @model_validator(mode="after")
+    def _money(self) -> Self:
+        for name in ("low", "cut", "close"):
+            parse_signed_money(getattr(self.policy, name), self.currency)
+        if self.opening is not None:
+            parse_money(self.opening, self.currency)
+        if parse_signed_money(self.policy.low, self.currency) < parse_signed_money(self.policy.cut, self.currency):
+            raise ValueError("policy.low must not lie below policy.cut: nobody would be warned before the cut")
+        return self
+
+
+class Rate(Table):
+    """One price of a two-rate tariff and the meter's rate registers that it covers."""
+
+    registers: Annotated[list[Annotated[int, Field(ge=1, le=63)]], Field(min_length=1)]
+    price: Price
+
+
+class Tariff(Table):
+    id: Id
+    currency: Currency
+    kind: Literal["flat", "two_rate"]
+    price: Price | None = None
+    peak: Rate | None = None
+    valley: Rate | None = None
+
+    @model_validator(mode="after")
+    def _prices(self) -> Self:
+        if self.kind == "flat" and (self.price is None or self.peak or self.valley):
+            raise ValueError("a flat tariff has a price and no rates")
+        if self.kind == "two_rate" and (self.price is not None or self.peak is None or self.valley is None):
+            raise ValueError("a two_rate tariff has [peak] and [valley], each with registers and price")
+        if self.peak and self.valley and set(self.peak.registers) & set(self.valley.registers):
+            raise ValueError("a rate register stands in both peak and valley")
+        return self
+
+    def prices(self) -> dict[str, int]:
+        """Micro-units per kWh by energy register."""
+        if self.price is not None:
+            return {"energy_import": parse_price(self.price)}
+        return {f"energy_import_t{n}": parse_price(r.price) for r in (self.peak, self.valley) if r for n in r.registers}
+
+
+class Scheme(Table):
+    """How often each group of values is read, in seconds."""
+
+    id: Id = "live"
+    billing_s: Annotated[int, Field(ge=1)] = 900
+    instant_s: Annotated[int, Field(ge=1)] = 60
+    switch_s: Annotated[int, Field(ge=1)] = 300
+
+
+class Settings(Table):
+    """The whole file."""
+
+    gateway: Gateway
+    store: Store = Store()
+    http: Http = Http()
+    bank: Bank = Bank()
+    mqtt: Mqtt | None = None
+    uplink: Uplink = Uplink()
+    clock: Clock = Clock()
+    line: list[Line] = []
+    meter: list[Meter] = []
+    account: list[Account] = []
+    tariff: list[Tariff] = []
+    scheme: Annotated[list[Scheme], Field(max_length=1)] = []
+
+    def live(self) -> Scheme:
+        """The one collection scheme of this first form."""
+        return self.scheme[0] if self.scheme else Scheme()
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The checked settings of a file. Raises SettingsError with every error at once."""
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as problem:
+        raise SettingsError([f"{path}: cannot be read: {problem.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise SettingsError([f"{path}: is not TOML: {problem}"]) from None
+    _override(document, environment)
+    try:
+        settings = Settings.model_validate(document)
+    except ValidationError as problem:
+        raise SettingsError([_sentence(path, error) for error in problem.errors()]) from None
+    if errors := [f"{path}: {text}" for text in _across(settings)]:
+        raise SettingsError(errors)
+    return settings
+
+
+def _override(document: dict[str, object], environment: Mapping[str, str]) -> None:
+    for name, value in environment.items():
+        table, _, key = name.removeprefix("WATTGATE_").lower().partition("__")
+        if name.startswith("WATTGATE_") and key and table in Settings.model_fields:
+            section = document.setdefault(table, {})
+            if isinstance(section, dict):
+                section[key] = int(value) if value.isdecimal() else {"true": True, "false": False}.get(value, value)
+
+
+def _sentence(path: Path, error: Mapping[str, object]) -> str:
+    where = error["loc"]
+    assert isinstance(where, tuple)
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".") or "the file"
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        reason = "is not a known key"
+    elif error["type"] == "missing":
+        reason = "is missing"
+    return f"{path}: {key}: {reason}"
+
+
+def _across(settings: Settings) -> list[str]:
+    """What no table can see alone: doubles, references into nothing, listeners where they must not be."""
+    errors = _doubles(settings)
+    lines, accounts = {line.id for line in settings.line}, {a.id: a for a in settings.account}
+    tariffs = {tariff.id: tariff for tariff in settings.tariff}
+    for meter in settings.meter:
+        if meter.line not in lines:
+            errors.append(f"meter {meter.name}: there is no line {meter.line}")
+        if meter.account is not None and meter.account not in accounts:
+            errors.append(f"meter {meter.name}: there is no account {meter.account}")
+        if meter.switch is not None and meter.switch.line not in lines:
+            errors.append(f"meter {meter.name}: its switch is on line {meter.switch.line}, which there is not")
+    for account in settings.account:
+        tariff = tariffs.get(account.tariff)
+        if tariff is None:
+            errors.append(f"account {account.id}: there is no tariff {account.tariff}")
+        elif tariff.currency != account.currency:
+            errors.append(f"account {account.id}: is in {account.currency}, but tariff {tariff.id} prices in {tariff.currency}")
+    host = settings.http.listen.rpartition(":")[0].strip("[]")
+    if settings.bank.enabled and settings.bank.signatures == "off" and host not in ("127.0.0.1", "::1", "localhost"):
+        errors.append('bank: signatures = "off" is allowed only where http.listen is on loopback')
+    if settings.mqtt is not None and settings.mqtt.commands and settings.mqtt.host not in ("127.0.0.1", "::1", "localhost"):
+        errors.append("mqtt: commands are unsigned in this version and are taken only from a broker on loopback")
+    return errors
+
+
+def _doubles(settings: Settings) -> list[str]:
+    errors = []
+    for what, names in (
+        ("line", [line.id for line in settings.line]),
+        ("meter", [meter.name for meter in settings.meter]),
+        ("account", [account.id for account in settings.account]),
+        ("tariff", [tariff.id for tariff in settings.tariff]),
+    ):
+        errors += [f"{what} {name}: is there twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    seen: dict[tuple[str, str], str] = {}
+    for meter in settings.meter:
+        place = (meter.line, meter.address.lstrip("0") or "0")
+        if place in seen:
+            errors.append(f"meter {meter.name}: address {meter.address} on line {meter.line} is already meter {seen[place]}")
+        seen.setdefault(place, meter.name)
+    return errors
+
+
+def secret_file(path: Path) -> str:
+    """The text of a secret's file, which only its owner may read. SettingsError otherwise."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_IMODE(mode) & 0o077:
+            raise SettingsError([f"{path}: holds a secret and may be read by others; chmod 600 it"])
+        return path.read_text("utf-8").strip()
+    except OSError as problem:
+        raise SettingsError([f"{path}: cannot be read: {problem.strerror}"]) from None
