@@ -1,0 +1,139 @@
+"""A Modbus meter or relay module behind a driver: block reads by profile, switches by register or coil, and what a look proves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, Driver, NoAnswer, Timed, WallClock
+from gateway.adapters.meter_links.outcomes import Asker, Turns, Unfit, never_raises, power_w, reading
+from gateway.domain.jobs import Answered, Group, Job, ReadbackJob, ReadJob, SwitchJob
+from gateway.domain.meters import Contact
+from gateway.domain.supply import STARTING_POWER_W, SwitchReading, Verb
+from protocols.errors import Malformed, ProtocolError, RequestError
+from protocols.exchange import Exchange
+from protocols.modbus.frames import Framing
+from protocols.modbus.master import ReadBits, ReadRegisters, WriteCoil, WriteRegister, WriteRegisters
+from protocols.profiles import BlockRead, CoilSwitch, MeterProfile, ProfileError, RegisterSwitch, plan_reads
+from protocols.quantities import Measurement
+
+
+class ModbusLink:
+    """One unit: a meter, a meter with its own relay, or one channel of a relay module. framing: rtu on a serial line, else tcp."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        meter: str,
+        unit: int,
+        profile: MeterProfile,
+        *,
+        clock: WallClock,
+        framing: Framing = "rtu",
+        channel: int = 0,
+        gap_ms: int = GAP_MS,
+        first_byte_timeout_ms: int = FIRST_BYTE_MS,
+    ) -> None:
+        if profile.protocol != "modbus":
+            raise ProfileError(f"profile {profile.name} is {profile.protocol} and cannot be used for a Modbus device")
+        self._meter, self._unit, self._framing, self._clock = meter, unit, framing, clock
+        self._asker = Asker(driver, gap_ms=gap_ms, first_byte_timeout_ms=first_byte_timeout_ms)
+        energies = [q for q in profile.quantities if q.startswith("energy_")]
+        others = [q for q in profile.quantities if q not in energies]
+        self._billing = plan_reads(profile, energies) if energies else ()
+        self._instant = Turns(plan_reads(profile, others) if others else (), _tells_power)
+        self._power = plan_reads(profile, ["power"])[0] if "power" in others else None
+        self._switch = _channel(profile, channel)
+        self._ordered_closed: bool | None = None
+
+    @never_raises
+    async def perform(self, job: Job) -> Answered:
+        """Do this job: one block for a read, switch and load for a read-back."""
+        match job:
+            case ReadJob(group=Group.BILLING) if self._billing:
+                return Answered(reading(self._meter, [await self._block(block) for block in self._billing]))
+            case ReadJob(group=Group.INSTANT) if self._instant:
+                answer = await self._block(self._instant.current)
+                self._instant.advance()
+                return Answered(reading(self._meter, [answer]))
+            case ReadJob(group=Group.SWITCH) | ReadbackJob() if self._switch is not None:
+                return Answered(switch=await self._look(self._switch))
+            case SwitchJob() if self._switch is not None:
+                await self._order(self._switch, job.verb)
+                return Answered()
+            case SwitchJob():
+                raise Unfit(f"meter {self._meter} has no switch in its profile")
+        raise RequestError(f"the profile of meter {self._meter} has nothing for this job")
+
+    async def _block(self, block: BlockRead) -> Timed[Sequence[Measurement]]:
+        words = await self._asker.once(self._registers(block.function, block.address, block.count))
+        return Timed(block.decode(words.value), words.asked_ms, words.answered_ms)
+
+    async def _order(self, switch: RegisterSwitch | CoilSwitch, verb: Verb) -> None:
+        """Write the order, once. Raises Unfit when this kind of switch cannot do it."""
+        if verb is Verb.ALLOW_CLOSE:
+            raise Unfit(f"the switch of meter {self._meter} has no button to wait for; it can only be closed outright")
+        closed = verb is Verb.RESTORE
+        number, unit = self._number(), self._unit
+        exchange: Exchange[None]
+        if isinstance(switch, CoilSwitch):
+            exchange = WriteCoil(unit, switch.address, switch.order(closed), self._framing, number)
+        elif switch.function == 6:
+            exchange = WriteRegister(unit, switch.address, switch.order(closed), self._framing, number)
+        else:
+            exchange = WriteRegisters(unit, switch.address, [switch.order(closed)], self._framing, number)
+        self._ordered_closed = closed
+        await self._asker.once(exchange)
+
+    async def _look(self, switch: RegisterSwitch | CoilSwitch) -> SwitchReading:
+        """The switch as far as it can be known. Without a contact of its own only the load, or a contradiction, proves anything."""
+        if isinstance(switch, CoilSwitch) and (back := switch.feedback):
+            bit = await self._asker.once(self._bits(back.function, back.address))
+            return SwitchReading(_contact(back.is_closed(bit.value[0])), "feedback", bit.answered_ms, await self._load())
+        closed, at_ms = await self._ordered(switch)
+        load_w = await self._load()
+        taken = self._ordered_closed in (None, closed)
+        flows = load_w is not None and load_w > STARTING_POWER_W
+        proved = flows if closed else load_w is not None
+        return SwitchReading(_contact(closed), "relay_bit" if proved or not taken else "command_only", at_ms, load_w)
+
+    async def _ordered(self, switch: RegisterSwitch | CoilSwitch) -> tuple[bool, int]:
+        """What the device says it was last told, and when it said so."""
+        if isinstance(switch, CoilSwitch):
+            bit = await self._asker.once(self._bits(1, switch.address))
+            return bit.value[0] != switch.inverted, bit.answered_ms
+        word = await self._asker.once(self._registers(switch.read_function, switch.address, 1))
+        closed = switch.is_closed(word.value[0])
+        if closed is None:
+            raise Malformed(f"the relay register of meter {self._meter} holds {word.value[0]}, which is neither open nor closed")
+        return closed, word.answered_ms
+
+    async def _load(self) -> int | None:
+        """The load in W, None when the device does not tell."""
+        try:
+            return None if self._power is None else power_w((await self._block(self._power)).value)
+        except (NoAnswer, ProtocolError):
+            return None
+
+    def _registers(self, function: int, address: int, count: int) -> ReadRegisters:
+        return ReadRegisters(self._unit, function, address, count, self._framing, self._number())
+
+    def _bits(self, function: int, address: int) -> ReadBits:
+        return ReadBits(self._unit, function, address, 1, self._framing, self._number())
+
+    def _number(self) -> int:
+        return self._asker.driver.next_number()
+
+
+def _channel(profile: MeterProfile, channel: int) -> RegisterSwitch | CoilSwitch | None:
+    """The switch of this channel. Raises ValueError when the device has no such channel."""
+    if isinstance(profile.switch, CoilSwitch):
+        return profile.switch.channel(channel)
+    return profile.switch if isinstance(profile.switch, RegisterSwitch) else None
+
+
+def _tells_power(block: BlockRead) -> bool:
+    return any(register.quantity == "power" for register in block.registers)
+
+
+def _contact(closed: bool) -> Contact:
+    return Contact.CLOSED if closed else Contact.OPEN

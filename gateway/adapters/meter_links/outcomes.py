@@ -1,0 +1,129 @@
+"""What every meter link does alike: errors to outcomes, measurements to readings, a turn for each of several questions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from decimal import Decimal
+from typing import Generic, ParamSpec, TypeVar
+
+from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, LATEST_MS, Driver, Garbled, NoAnswer, Timed
+from gateway.adapters.lines.transport import LineDown
+from gateway.domain.jobs import Answered, Failed, Fault, Outcome
+from gateway.domain.readings import Item, Reading
+from gateway.domain.units import kw_to_w
+from protocols.errors import Malformed, ProtocolError, Refused, RequestError
+from protocols.exchange import Exchange
+from protocols.quantities import Measurement, quantity
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MARGIN_MS = 200
+"""A meter that once answered late is waited for that much longer than it took."""
+
+
+class NotSent(Exception):
+    """Something failed before the order could be sent; the cause says what."""
+
+
+class Unfit(Exception):
+    """The order cannot be carried out by this switch at all, and was not sent; the text is one sentence."""
+
+
+ERRORS = (LineDown, NoAnswer, ProtocolError, NotSent, Unfit)
+
+
+def failed(error: BaseException) -> Failed:
+    """The outcome that this error means."""
+    if isinstance(error, NotSent):
+        before = failed(error.__cause__ or error)
+        fault = Fault.SILENT if before.fault is Fault.REFUSED else before.fault  # it refused our question, not the order
+        return Failed(fault, f"{error}: {before.text}", certain=True)
+    text = str(error)
+    match error:
+        case LineDown():
+            return Failed(Fault.LINE_DOWN, text, certain=not error.sent)
+        case Garbled() | Malformed():
+            return Failed(Fault.GARBLED, text)
+        case NoAnswer():
+            return Failed(Fault.SILENT, text)
+        case Refused():
+            return Failed(Fault.REFUSED, text)
+        case Unfit():
+            return Failed(Fault.REFUSED, text, certain=True)
+        case _:
+            return Failed(Fault.REQUEST, text, certain=isinstance(error, RequestError))
+
+
+def never_raises(perform: Callable[P, Awaitable[Answered]]) -> Callable[P, Coroutine[object, object, Outcome]]:
+    """Errors of line, wire, meter and request become outcomes; others are faults of the program and pass."""
+
+    @functools.wraps(perform)
+    async def wrapped(*args: P.args, **kwargs: P.kwargs) -> Outcome:
+        try:
+            return await perform(*args, **kwargs)
+        except ERRORS as error:
+            return failed(error)
+
+    return wrapped
+
+
+class Asker:
+    """Asks one device on a line, and is as patient with it as it has shown to need."""
+
+    def __init__(self, driver: Driver, *, gap_ms: int = GAP_MS, first_byte_timeout_ms: int = FIRST_BYTE_MS) -> None:
+        self.driver = driver
+        self._gap_ms = gap_ms
+        self._patience_ms = first_byte_timeout_ms
+
+    async def once(self, exchange: Exchange[T]) -> Timed[T]:
+        """One try. Raises what the driver raises."""
+        try:
+            return await self.driver.run(exchange, first_byte_timeout_ms=self._patience_ms, gap_ms=self._gap_ms)
+        except NoAnswer as error:
+            if error.late_ms is not None:
+                self._patience_ms = min(max(self._patience_ms, error.late_ms + MARGIN_MS), LATEST_MS)
+            raise
+
+    async def read(self, question: Callable[[], Exchange[T]]) -> Timed[T]:
+        """A read with new tries. Raises what the driver raises."""
+        return await self.driver.ask(question, first_byte_timeout_ms=self._patience_ms, gap_ms=self._gap_ms)
+
+
+class Turns(Generic[T]):
+    """Questions that take turns, the favoured one every second time; all of them when there is no favourite."""
+
+    def __init__(self, questions: Sequence[T], favourite: Callable[[T], bool]) -> None:
+        chosen = [q for q in questions if favourite(q)][:1]
+        others = [q for q in questions if q not in chosen]
+        self._order = [q for other in others for q in (*chosen, other)] or chosen
+        self._at = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._order)
+
+    @property
+    def current(self) -> T:
+        """Whose turn it is."""
+        return self._order[self._at]
+
+    def advance(self) -> None:
+        """It has had its turn."""
+        self._at = (self._at + 1) % len(self._order)
+
+
+def reading(meter: str, answers: Sequence[Timed[Sequence[Measurement]]]) -> Reading:
+    """One reading out of the answers of one job."""
+    items = tuple(_item(m) for answer in answers for m in answer.value)
+    return Reading(meter, items, answers[0].asked_ms, answers[-1].answered_ms)
+
+
+def _item(measurement: Measurement) -> Item:
+    return Item(measurement.quantity, measurement.value, measurement.unit, quantity(measurement.quantity).obis)
+
+
+def power_w(measurements: Sequence[Measurement]) -> int | None:
+    """The load in W, whichever way it flows; None when it is not among them."""
+    value: Decimal | None = next((m.value for m in measurements if m.quantity == "power"), None)
+    return None if value is None else abs(kw_to_w(value))

@@ -1,0 +1,156 @@
+"""A small street in a real store, and the listeners over it, for the tests of the HTTP interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from fastapi import FastAPI
+
+from gateway.adapters.http.auth import OperatorAuth
+from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
+from gateway.adapters.http.guard import new_application
+from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
+from gateway.adapters.http.pages import page_router
+from gateway.adapters.http.status import Broker, Counters, Health, LineStatus
+from gateway.adapters.http.stream import Stream
+from gateway.adapters.store import Store
+from gateway.domain.credit import CreditPolicy
+from gateway.domain.jobs import Answered
+from gateway.domain.meters import Account, Contact, Meter, SwitchKind
+from gateway.domain.readings import Item, Reading
+from gateway.domain.requests import SupplyOrder, TopUp
+from gateway.domain.supply import SwitchReading
+from gateway.domain.tariffs import Tariff
+from gateway.domain.units import MICRO
+from gateway.services import run_command
+from gateway.services.apply_topup import MOST_BALANCE_MICRO, apply_topup, masked
+from gateway.services.load_archive import Archive, Opening, load_archive
+from gateway.services.order_supply import order_supply
+from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome
+from gateway.services.record_reading import record_reading
+
+NOON_MS = 1_795_233_600_000  # 2026-11-21T04:00:00Z, noon in Shanghai
+TOKEN = "a-token-of-the-operator"
+SITE = Site("gw-1", "Asia/Shanghai", clock_trusted=True)
+POLICY = CreditPolicy(low_micro=5 * MICRO, reconnect_direct=True, no_cut_hours=False)
+
+
+@dataclass
+class FakeStatus:
+    """What a running process would say of itself; tests change it."""
+
+    gateway: str = "gw-1"
+    version: str = "0.1.0"
+    now: Health = Health()
+    link: Broker | None = Broker("127.0.0.1:1883", True)
+    buses: Sequence[LineStatus] = (LineStatus("bus-1", "pty, 2400 8E1", "up", 0.42, 1200, {"silent": 3}, 2),)
+    counted: Counters = Counters(7, {"posted": 2}, 1)
+
+    def health(self) -> Health:
+        return self.now
+
+    def lines(self) -> Sequence[LineStatus]:
+        return self.buses
+
+    def broker(self) -> Broker | None:
+        return self.link
+
+    def counters(self) -> Counters:
+        return self.counted
+
+
+def meter(number: int, **changes: object) -> Meter:
+    """Meter bus-1-N of account A-N, with a relay inside."""
+    values: dict[str, object] = {
+        "id": f"bus-1-{number}",
+        "line": "bus-1",
+        "address": f"{number:012d}",
+        "protocol": "dlt645-2007",
+        "profile": "generic-2007",
+        "account": f"A-{number}",
+        "point": f"point-{number}",
+        "switch": SwitchKind.INTERNAL,
+        "switch_line": "bus-1",
+    }
+    return Meter(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def account(number: int, **changes: object) -> Account:
+    """Account A-N with an agreement."""
+    values: dict[str, object] = {
+        "id": f"A-{number}",
+        "holder": f"Holder {number}",
+        "currency": "CNY",
+        "tariff": "flat",
+        "policy": POLICY,
+        "agreement": "signed 2026-01-01",
+    }
+    return Account(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@dataclass
+class Street:
+    """The store, the time, and the applications over them. `topups`: what the bank's interface handed over."""
+
+    store: Store
+    now_ms: int = NOON_MS
+    status: FakeStatus = field(default_factory=FakeStatus)
+    open_get: bool = True
+    topups: list[TopUp] = field(default_factory=list)
+    broken: Exception | None = None
+
+    def clock(self) -> int:
+        return self.now_ms
+
+    def settle(self, meters: Sequence[Meter], accounts: Sequence[Opening]) -> None:
+        """Fill the archive."""
+        archive = Archive([Tariff("flat", "CNY", {"energy_import": 617_000})], accounts, meters)
+        self.store.write_now(lambda tx: load_archive(tx, archive, SITE, self.now_ms))
+
+    def read(self, meter_id: str, contact: Contact = Contact.CLOSED, **values: str) -> None:
+        """A reading of these quantities enters now; the switch is seen where it is."""
+        units = {"energy_import": "kWh", "power": "kW", "voltage_a": "V"}
+        items = tuple(Item(name, Decimal(value), units[name]) for name, value in values.items())
+        reading = Reading(meter_id, items, self.now_ms - 120, self.now_ms)
+        seen = SwitchReading(contact, "relay_bit", self.now_ms)
+        self.store.write_now(lambda tx: record_reading(tx, reading, seen, SITE, self.now_ms))
+
+    def carry_out(self, contact: Contact) -> None:
+        """The line does every open command: sent, acknowledged, read back where it was ordered."""
+        for command in self.store.read_now(lambda tx: tx.open_commands()):
+            self._do(lambda tx, id=command.id: run_command.start_command(tx, id, SITE, self.now_ms))
+            self._do(lambda tx, id=command.id: run_command.finish_switch(tx, id, Answered(), SITE, self.now_ms))
+            self.now_ms += 5_000
+            seen = Answered(switch=SwitchReading(contact, "relay_bit", self.now_ms))
+            self._do(lambda tx, id=command.id, seen=seen: run_command.finish_readback(tx, id, seen, SITE, self.now_ms))
+
+    def _do(self, usecase: Callable[..., object]) -> None:
+        self.store.write_now(usecase)
+
+    async def topup(self, topup: TopUp) -> TopUpOutcome:
+        self.topups.append(topup)
+        if self.broken is not None:
+            raise self.broken
+        return await self.store.write(lambda tx: apply_topup(tx, topup, SITE, self.now_ms))
+
+    async def order(self, order: SupplyOrder) -> SupplyAnswer:
+        return await self.store.write(lambda tx: order_supply(tx, order, SITE, self.now_ms))
+
+    def bank(self) -> FastAPI:
+        """The bank's listener."""
+        terms = BankTerms("Asia/Shanghai", MOST_BALANCE_MICRO, masked)
+        app = new_application("bank", "0.1.0")
+        app.include_router(BankApi(BankUseCases(self.topup, self.store.read), terms, self.clock).router())
+        return app
+
+    def operator(self, stream: Stream | None = None) -> FastAPI:
+        """The operator's listener with the page."""
+        cases = OperatorUseCases(self.store.read, self.order, lambda: "fresh-id")
+        watching = stream or Stream(self.store.read, self.status)
+        api = OperatorApi(cases, self.status, watching, OperatorAuth(TOKEN, open_get=self.open_get), self.clock)
+        app = new_application("operator", "0.1.0")
+        app.include_router(api.router())
+        app.include_router(page_router())
+        return app

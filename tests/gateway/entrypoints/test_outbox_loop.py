@@ -1,0 +1,323 @@
+"""The outbox loop in virtual time, on a real store and a link that the test holds in its hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Literal, TypeVar
+
+from gateway.adapters.store import Store
+from gateway.domain.events import Json, Outgoing, Topic
+from gateway.entrypoints.line_loop import Wake
+from gateway.entrypoints.outbox_loop import Bounds, OutboxLoop
+from gateway.services.acknowledge import EPOCH, acknowledge
+from gateway.services.ports import OutboxRow, Tx, Unavailable
+from tests.simulation.virtual_loop import START_MS, VirtualClock, in_virtual_time
+
+T = TypeVar("T")
+ANSWER_S = 10.0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One message as the broker got it, and when."""
+
+    seq: int
+    low: int
+    backlog: bool
+    at: float
+
+
+class FakeLink:
+    """A broker in memory: answers after `delay_s`, loses the acknowledgements of `deaf` numbers once, dies when told."""
+
+    def __init__(self) -> None:
+        self.connected = asyncio.Event()
+        self.connections = 0
+        self.sent: list[Sent] = []
+        self.deaf: set[int] = set()
+        self.delay_s = 0.001
+        self.under_way = 0
+        self.most_under_way = 0
+        self._lost = asyncio.Event()
+
+    def connect(self) -> None:
+        self.connections += 1
+        self._lost = asyncio.Event()
+        self.connected.set()
+
+    def lose(self) -> None:
+        self.connected.clear()
+        self._lost.set()
+
+    async def publish(self, row: OutboxRow, *, epoch: str, low: int, backlog: bool) -> None:
+        if not self.connected.is_set():
+            raise ConnectionError("no connection")
+        self.sent.append(Sent(row.seq, low, backlog, asyncio.get_running_loop().time()))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            deaf = row.seq in self.deaf
+            self.deaf.discard(row.seq)
+            async with asyncio.timeout(ANSWER_S if deaf else self.delay_s):
+                await self._lost.wait()
+            raise ConnectionError("lost")
+        except TimeoutError:
+            if deaf:
+                raise
+        finally:
+            self.under_way -= 1
+
+    @property
+    def seqs(self) -> list[int]:
+        return [sent.seq for sent in self.sent]
+
+
+class Flaky:
+    """A store that takes no writes while it is down."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.read = store, store.read
+        self.down = False
+
+    async def write(self, usecase: Callable[[Tx], T]) -> T:
+        if self.down:
+            raise Unavailable("the disk is full")
+        return await self._store.write(usecase)
+
+
+class House:
+    """A store, a link and the loop between them."""
+
+    def __init__(self, path: Path, by: Literal["central", "broker"], bounds: Bounds) -> None:
+        self.store = Store.open(str(path / "store.db"), inline=True, rng=Random(1))
+        self.link, self.clock, self.wake = FakeLink(), VirtualClock(), Wake()
+        self.flaky = Flaky(self.store)
+        self.loop = OutboxLoop(self.flaky, self.link, self.wake.listener(), self.clock, by=by, bounds=bounds)
+        self.epoch = self.store.read_now(lambda tx: tx.meta(EPOCH)) or ""
+
+    async def add(self, count: int, at_ms: int | None = None) -> None:
+        at = self.clock.now_ms() if at_ms is None else at_ms
+        body: dict[str, Json] = {"kind": "line_up", "meter": None, "account": None, "data": {}}
+        await self.store.write(lambda tx: [tx.add_outgoing(Outgoing(Topic.EVENT, "gateway", at, body)) for _ in range(count)])
+        self.wake.notify()
+
+    async def ack(self, upto: int, *also: tuple[int, int]) -> int:
+        return await self.store.write(lambda tx: acknowledge(tx, self.epoch, upto, also, self.clock.now_ms()))
+
+    def waiting(self) -> list[int]:
+        return [row.seq for row in self.store.read_now(lambda tx: tx.outgoing(0, 10_000))]
+
+    def unpublished(self) -> list[int]:
+        return [row.seq for row in self.store.read_now(lambda tx: tx.outgoing(0, 10_000)) if row.published_ms is None]
+
+
+@contextlib.asynccontextmanager
+async def house(
+    path: Path, *, by: Literal["central", "broker"] = "central", bounds: Bounds | None = None
+) -> AsyncIterator[House]:
+    inside = House(path, by, bounds or Bounds())
+    running = asyncio.create_task(inside.loop.run())
+    try:
+        yield inside
+        assert not running.done(), running
+    finally:
+        running.cancel()
+        await asyncio.wait((running,))
+        inside.store.close()
+
+
+@in_virtual_time
+async def test_rows_go_in_order_are_marked_and_stay_until_the_centre_has_them(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        h.link.connect()
+        await asyncio.sleep(0.1)
+        await h.add(5)
+        await asyncio.sleep(0.1)
+        assert h.link.seqs == [1, 2, 3, 4, 5]
+        assert all(sent.low == 1 and not sent.backlog for sent in h.link.sent)
+        assert (h.waiting(), h.unpublished()) == ([1, 2, 3, 4, 5], [])
+        assert await h.ack(2, (4, 4)) == 3
+        await h.add(1)
+        await asyncio.sleep(0.1)
+        assert h.waiting() == [3, 5, 6]
+        assert h.link.sent[-1] == Sent(6, 3, False, h.link.sent[-1].at)
+
+
+@in_virtual_time
+async def test_a_row_wakes_the_loop_at_once(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        h.link.connect()
+        await asyncio.sleep(100.5)
+        before = asyncio.get_running_loop().time()
+        await h.add(1)
+        await asyncio.sleep(0.01)
+        assert [sent.at for sent in h.link.sent] == [before]
+
+
+@in_virtual_time
+async def test_never_more_than_the_window_is_under_way(tmp_path: Path) -> None:
+    async with house(tmp_path, bounds=Bounds(window=7)) as h:
+        h.link.delay_s = 0.5
+        await h.add(40)
+        h.link.connect()
+        await asyncio.sleep(0.1)
+        await h.add(40)
+        await asyncio.sleep(30)
+        assert sorted(h.link.seqs) == list(range(1, 81))
+        assert h.link.most_under_way == 7
+
+
+@in_virtual_time
+async def test_a_lost_puback_is_no_reason_to_forget(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        h.link.deaf = {2}
+        h.link.connect()
+        await asyncio.sleep(0)
+        await h.add(3)
+        await asyncio.sleep(ANSWER_S - 1)
+        assert h.unpublished() == [1, 2, 3]  # the batch is marked as a whole, once its answers are in
+        await asyncio.sleep(2)
+        assert (h.link.seqs, h.unpublished()) == ([1, 2, 3, 2], [])
+
+
+@in_virtual_time
+async def test_after_a_reconnect_all_that_was_not_acknowledged_goes_again_as_backlog(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        h.link.connect()
+        await asyncio.sleep(0)
+        await h.add(6)
+        await asyncio.sleep(0.1)
+        await h.ack(1, (3, 4))
+        h.link.lose()
+        await h.add(2)
+        await asyncio.sleep(5)
+        first, h.link.sent = h.link.sent, []
+        h.link.connect()
+        await asyncio.sleep(1)
+        assert [s.seq for s in first] == [1, 2, 3, 4, 5, 6]
+        assert h.link.seqs == [2, 5, 6, 7, 8]
+        assert all(s.backlog and s.low == 2 for s in h.link.sent)
+
+
+@in_virtual_time
+async def test_a_connection_lost_under_way_leaves_nothing_marked(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        h.link.delay_s = 1.0
+        h.link.connect()
+        await asyncio.sleep(0)
+        await h.add(3)
+        await asyncio.sleep(0.5)
+        h.link.lose()
+        await asyncio.sleep(3)
+        assert h.unpublished() == [1, 2, 3]
+        h.link.connect()
+        await asyncio.sleep(3)
+        assert (h.link.seqs, h.unpublished()) == ([1, 2, 3, 1, 2, 3], [])
+
+
+@in_virtual_time
+async def test_live_goes_before_the_backlog_and_the_backlog_at_its_rate(tmp_path: Path) -> None:
+    async with house(tmp_path, bounds=Bounds(window=10, drain_per_s=20)) as h:
+        await h.add(100)
+        h.link.connect()
+        started = asyncio.get_running_loop().time()
+        await asyncio.sleep(1.2)
+        at = asyncio.get_running_loop().time()
+        await h.add(3)
+        await asyncio.sleep(10)
+        live = [s for s in h.link.sent if s.seq > 100]
+        late = [s for s in h.link.sent if s.seq <= 100]
+        assert [(s.seq, s.backlog) for s in live] == [(101, False), (102, False), (103, False)]
+        assert all(s.at - at < 0.05 for s in live)
+        assert [s.seq for s in late] == list(range(1, 101)) and all(s.backlog for s in late)
+        for ten_more in range(10, 100):
+            assert late[ten_more].at - late[ten_more - 10].at >= 0.5
+        assert late[-1].at - started < 5.5
+
+
+@in_virtual_time
+async def test_an_old_row_is_late_news_whenever_it_is_written(tmp_path: Path) -> None:
+    async with house(tmp_path, bounds=Bounds(live_ms=60_000)) as h:
+        h.link.connect()
+        await asyncio.sleep(0)
+        await h.add(1, at_ms=START_MS - 60_001)
+        await h.add(1, at_ms=START_MS - 59_000)
+        await asyncio.sleep(0.1)
+        assert [(s.seq, s.backlog) for s in h.link.sent] == [(1, True), (2, False)]
+
+
+@in_virtual_time
+async def test_resend_sends_what_still_waits_and_nothing_else(tmp_path: Path) -> None:
+    async with house(tmp_path, bounds=Bounds(window=4)) as h:
+        h.link.connect()
+        await asyncio.sleep(0)
+        await h.add(20)
+        await asyncio.sleep(1)
+        await h.ack(2, (6, 7), (15, 20))
+        h.link.sent.clear()
+        assert not h.loop.resend("another", [(1, 20)])
+        assert h.loop.resend(h.epoch, [(1, 1), (5, 10), (14, 2**60)])
+        await asyncio.sleep(3)
+        assert h.link.seqs == [5, 8, 9, 10, 14]
+        assert all(s.backlog and s.low == 3 for s in h.link.sent)
+        await asyncio.sleep(20)
+        assert len(h.link.sent) == 5
+
+
+@in_virtual_time
+async def test_a_newer_request_replaces_the_one_before_and_is_bounded(tmp_path: Path) -> None:
+    async with house(tmp_path, bounds=Bounds(resend_ranges=2)) as h:
+        h.link.connect()
+        await asyncio.sleep(0)
+        await h.add(20)
+        await asyncio.sleep(1)
+        h.link.sent.clear()
+        h.loop.resend(h.epoch, [(1, 20)])
+        h.loop.resend(h.epoch, [(3, 3), (5, 5), (7, 7)])
+        await asyncio.sleep(5)
+        assert h.link.seqs == [3, 5]
+
+
+@in_virtual_time
+async def test_the_first_rows_are_sent_again_when_the_centre_stays_silent_ever_more_rarely(tmp_path: Path) -> None:
+    async with house(tmp_path, bounds=Bounds(window=2, probe_s=60, longest_probe_s=200)) as h:
+        h.link.connect()
+        await asyncio.sleep(0)
+        await h.add(3)
+        await asyncio.sleep(800)
+        probes = [s.at for s in h.link.sent[3:] if s.seq == 1]
+        assert h.link.seqs[3:5] == [1, 2] and 3 not in h.link.seqs[3:]
+        assert [round(b - a, -1) for a, b in zip([0.0, *probes], probes, strict=False)] == [60, 120, 200, 200, 200]
+        await h.ack(3)
+        count = len(h.link.sent)
+        await asyncio.sleep(1000)
+        assert (len(h.link.sent), h.waiting()) == (count, [])
+
+
+@in_virtual_time
+async def test_with_the_broker_as_judge_a_puback_is_enough(tmp_path: Path) -> None:
+    async with house(tmp_path, by="broker") as h:
+        h.link.deaf = {2}
+        h.link.connect()
+        await asyncio.sleep(0)
+        await h.add(3)
+        await asyncio.sleep(ANSWER_S + 1)
+        assert (h.waiting(), h.link.seqs) == ([], [1, 2, 3, 2])
+
+
+@in_virtual_time
+async def test_a_store_that_cannot_is_asked_again(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        await h.add(2)
+        h.flaky.down = True
+        h.link.connect()
+        await asyncio.sleep(2.5)
+        assert h.unpublished() == [1, 2] and len(h.link.sent) >= 4
+        h.flaky.down = False
+        await asyncio.sleep(3)
+        assert h.unpublished() == []
