@@ -38,7 +38,7 @@ class BadMessage(ProtocolError):
 
     def __init__(self, text: str, id: str | None = None) -> None:
         self.id = id
-        super().__init__(text)
+        super().__init__(" ".join(text.split())[:400])  # it may quote the payload
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

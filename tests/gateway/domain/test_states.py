@@ -134,7 +134,7 @@ def test_what_a_read_back_proves(
 
 
 NOON = datetime(2026, 11, 24, 12, 0)  # a Tuesday
-ACCOUNT = Account("a", "Li", "CNY", "flat", POLICY, agreement="A-1", warned_ms=1)
+ACCOUNT = Account("a", "Li", "CNY", "flat", POLICY, agreement="A-1", credit=CreditState.EXHAUSTED, warned_ms=1)
 WELL = Circumstances(now_ms=10**9, local=NOON, confirmed_ms=10**9 - 60_000, clock_trusted=True)
 
 
@@ -151,6 +151,7 @@ def here(**parts: object) -> Circumstances:
     [
         (ACCOUNT, here(confirmed_ms=None), "F1"),
         (ACCOUNT, here(confirmed_ms=10**9 - 15 * 60_000 - 1), "F1"),
+        (ACCOUNT, here(confirmed_ms=10**9 + 1), "F1"),
         (ACCOUNT, here(path_alive=False), "F2"),
         (ACCOUNT, here(clock_trusted=False), "F3"),
         (ACCOUNT, here(local=datetime(2026, 11, 24, 17, 0)), "F4"),
@@ -159,6 +160,7 @@ def here(**parts: object) -> Circumstances:
         (ACCOUNT, here(local=datetime(2026, 11, 29, 12, 0)), "F4"),
         (changed(never_cut=True), WELL, "never"),
         (changed(protect_until_ms=10**9 + 1), WELL, "protect"),
+        (changed(credit=CreditState.LOW), WELL, "credit left"),
         (changed(agreement=None), WELL, "agreement"),
         (changed(warned_ms=None), WELL, "ladder"),
     ],

@@ -1,0 +1,91 @@
+"""From rows of the outbox to topics and payloads of the native uplink, and from commands to plain values (contract.md 5)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.domain.events import Json, Outgoing
+from gateway.domain.incoming import IncomingCommand
+from gateway.services.ports import OutboxRow
+from protocols.errors import ProtocolError
+from protocols.uplink import messages
+from protocols.uplink.messages import Command
+from protocols.uplink.moments import format_moment, parse_moment
+from protocols.uplink.topics import NATIVE, Topics, Up
+
+UNSENDABLE = "unsendable"
+"""Kind of the event that stands in for a row that makes no valid message: the sequence stays dense, and the fault is seen."""
+
+
+def pseudonym(key: bytes, account: str) -> str:
+    """What stands for an account on MQTT: 16 hex digits of HMAC-SHA256, the same for the same key."""
+    return hmac.new(key, account.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Payloads:
+    """Makes topics and payloads for one gateway. key: secret of the pseudonyms; it must outlive the store."""
+
+    gateway: str
+    key: bytes
+    topics: Topics = NATIVE
+
+    def encode(self, row: OutboxRow, *, epoch: str, low: int, backlog: bool) -> tuple[str, bytes]:
+        """Topic and payload of a row. A row that makes no valid message becomes an event that says so."""
+        kind = Up(row.message.topic.value)
+        envelope: dict[str, Json] = {"epoch": epoch, "seq": row.seq, "low": low, "backlog": backlog}
+        try:
+            payload = messages.encode(messages.build(kind, envelope | self._body(kind, row.message)))
+            return self.topics.up(self.gateway, kind, self._subject(kind, row.message.subject)), payload
+        except (ProtocolError, ValueError, OverflowError) as wrong:
+            return self._unsendable(envelope, row.message, str(wrong))
+
+    def _subject(self, kind: Up, subject: str) -> str:
+        return pseudonym(self.key, subject) if kind is Up.BALANCE else subject
+
+    def _body(self, kind: Up, message: Outgoing) -> dict[str, Json]:
+        body = self._without_accounts(message.body)
+        if kind is Up.READING:
+            for name in ("asked", "answered", "stored"):
+                body[name] = _moment(body.pop(f"{name}_ms", None))
+        else:
+            body["at"] = format_moment(message.at_ms)
+        return body
+
+    def _without_accounts(self, body: Mapping[str, Json]) -> dict[str, Json]:
+        return {name: self._hidden(name, value) for name, value in body.items()}
+
+    def _hidden(self, name: str, value: Json) -> Json:
+        if name == "account" and isinstance(value, str):
+            return pseudonym(self.key, value)
+        if isinstance(value, dict):
+            return self._without_accounts(value)
+        return [self._hidden(name, element) for element in value] if isinstance(value, list) else value
+
+    def _unsendable(self, envelope: dict[str, Json], message: Outgoing, why: str) -> tuple[str, bytes]:
+        data: dict[str, Json] = {"topic": message.topic.value, "subject": message.subject[:64], "reason": why[:500]}
+        fields = envelope | {"kind": UNSENDABLE, "at": format_moment(message.at_ms), "data": data}
+        return self.topics.up(self.gateway, Up.EVENT, "gateway"), messages.encode(messages.build(Up.EVENT, fields))
+
+
+def _moment(at_ms: Json) -> Json:
+    return format_moment(at_ms) if isinstance(at_ms, int) else at_ms
+
+
+def command_from(command: Command) -> IncomingCommand:
+    """A parsed command in the words of the domain."""
+    return IncomingCommand(
+        id=command.id,
+        gateway=command.gateway,
+        verb=command.verb,
+        meter=command.meter,
+        account=command.account,
+        cause=command.args.cause,
+        issued_ms=parse_moment(command.issued_at),
+        expires_ms=parse_moment(command.expires_at),
+        reason=command.reason,
+        counter=command.counter,
+    )
