@@ -1,0 +1,187 @@
+"""The configured lines as drivers, links and polls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.adapters.clock import Clock
+from gateway.adapters.lines.driver import Driver
+from gateway.adapters.lines.serial import SerialTransport
+from gateway.adapters.lines.tcp import TcpTransport
+from gateway.adapters.meter_links.dlt645_link import Dlt645Link, Password
+from gateway.adapters.meter_links.modbus_link import ModbusLink
+from gateway.adapters.profiles import profile
+from gateway.domain.jobs import Group
+from gateway.entrypoints.line_loop import Link
+from gateway.services.plan import Poll
+from gateway.settings import Line, Meter, Scheme, Settings
+from protocols.dlt645.identifiers import describe
+from protocols.modbus.frames import Framing
+from protocols.profiles import Dlt645Reads, MeterProfile, ProfileError, plan_reads
+
+TYPICAL_DELAY_MS = 100
+"""What a meter takes to answer, for estimates: the standard allows 20 to 500 ms, meters in the field take 25 to 180."""
+
+QUESTION_BYTES, ANSWER_BYTES = 20, 20
+"""A DL/T 645 read with four FE in front, and its answer without data (dlt645.md 2)."""
+
+BLOCK_VALUES = 5
+"""Values in a typical block: a total and four tariffs."""
+
+
+class Passwords:
+    """Meter passwords by class; never shown."""
+
+    def __init__(self, classes: Mapping[str, Password], operator: str = "00000000") -> None:
+        self._classes, self.operator = dict(classes), operator
+
+    @classmethod
+    def parse(cls, document: Mapping[str, object]) -> Passwords:
+        """From the passwords file: a table a class, with `password` (6 digits) and `level` (0 to 9). Raises ValueError."""
+        classes = {}
+        for name, table in document.items():
+            keys = set(table) if isinstance(table, dict) else set()
+            if not isinstance(table, dict) or not keys <= {"password", "level"} or "password" not in keys:
+                raise ValueError(f"class {name} needs password (6 digits) and may have level (0 to 9)")
+            digits, level = table["password"], table.get("level")
+            if not isinstance(digits, str) or len(digits) != 6 or not digits.isdecimal():
+                raise ValueError(f"class {name}: a password is a text of 6 digits")
+            if level is not None and (type(level) is not int or not 0 <= level <= 9):
+                raise ValueError(f"class {name}: a level is a number from 0 to 9")
+            classes[name] = Password(digits, level)
+        return cls(classes)
+
+    def password(self, name: str) -> Password:
+        """LookupError when there is no such class."""
+        if name not in self._classes:
+            raise LookupError(f"the passwords file has no class {name}")
+        return self._classes[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._classes
+
+
+@dataclass(slots=True)
+class BuiltLine:
+    """A line ready for its loop."""
+
+    id: str
+    driver: Driver
+    meters: int
+    polls: list[Poll] = field(default_factory=list)
+    reads: dict[str, Link] = field(default_factory=dict)
+    switches: dict[str, Link] = field(default_factory=dict)
+
+
+def build_lines(settings: Settings, passwords: Passwords, clock: Clock) -> list[BuiltLine]:
+    """Every configured line with its meters. Raises ProfileError."""
+    configured = {line.id: line for line in settings.line}
+    built = {line.id: BuiltLine(line.id, _driver(line, clock), 0) for line in settings.line}
+    builder = _Builder(configured, built, passwords, clock, settings.live())
+    for meter in settings.meter:
+        builder.add(meter)
+    return list(built.values())
+
+
+def _driver(line: Line, clock: Clock) -> Driver:
+    if line.kind == "serial":
+        return Driver(SerialTransport(line.device or "", baud=line.baud, parity=line.parity), baud=line.baud, clock=clock)
+    transport = TcpTransport(line.host or "", line.port or 0)
+    if line.kind == "modbus-tcp":
+        return Driver(transport, baud=None, clock=clock, numbered=True)
+    return Driver(transport, baud=line.baud, clock=clock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    configured: Mapping[str, Line]
+    built: Mapping[str, BuiltLine]
+    passwords: Passwords
+    clock: Clock
+    scheme: Scheme
+
+    def add(self, meter: Meter) -> None:
+        """Hang a meter, and its switch where that is another device, on their lines."""
+        line, reads = self.built[meter.line], profile(meter.profile)
+        link = self._link(meter.name, meter.line, meter.address, reads, meter.password, 0)
+        line.meters += 1
+        line.reads[meter.name] = link
+        periods = {Group.BILLING: self.scheme.billing_s * 1000, Group.INSTANT: self.scheme.instant_s * 1000}
+        if meter.switch is not None:
+            device = profile(meter.switch.profile)
+            other = self.built[meter.switch.line]
+            other.switches[meter.name] = self._link(
+                meter.name, meter.switch.line, meter.switch.address, device, None, meter.switch.channel
+            )
+            other.polls.append(Poll(meter.name, {Group.SWITCH: self.scheme.switch_s * 1000}))
+        elif reads.switch is not None:
+            line.switches[meter.name] = link
+            periods[Group.SWITCH] = self.scheme.switch_s * 1000
+        line.polls.append(Poll(meter.name, periods))
+
+    def _link(self, name: str, line_id: str, address: str, device: MeterProfile, password: str | None, channel: int) -> Link:
+        line, driver = self.configured[line_id], self.built[line_id].driver
+        if device.dlt645 is not None:
+            return Dlt645Link(
+                driver,
+                name,
+                address,
+                device,
+                clock=self.clock,
+                passwords=self.passwords,
+                password_class=password,
+                operator=self.passwords.operator,
+                gap_ms=line.gap_ms,
+            )
+        framing: Framing = "tcp" if line.kind == "modbus-tcp" else "rtu"
+        return ModbusLink(
+            driver, name, int(address), device, clock=self.clock, framing=framing, channel=channel, gap_ms=line.gap_ms
+        )
+
+
+def examine_lines(settings: Settings, passwords: Passwords | None) -> tuple[dict[str, int], list[str]]:
+    """Round time of every line in ms, and what is wrong with meters and their profiles."""
+    rounds, errors = {line.id: 0 for line in settings.line}, []
+    lines = {line.id: line for line in settings.line}
+    for meter in settings.meter:
+        try:
+            reads = profile(meter.profile)
+            rounds[meter.line] += _round_ms(lines[meter.line], reads)
+            errors += [f"meter {meter.name}: {text}" for text in _unfit(meter, lines[meter.line], reads, passwords)]
+        except (ProfileError, ValueError) as problem:
+            errors.append(f"meter {meter.name}: {problem}")
+    return rounds, errors
+
+
+def _unfit(meter: Meter, line: Line, reads: MeterProfile, passwords: Passwords | None) -> Sequence[str]:
+    errors = []
+    if reads.dlt645 is not None and line.kind == "modbus-tcp":
+        errors.append(f"profile {reads.name} speaks DL/T 645, which line {line.id} (modbus-tcp) does not carry")
+    if reads.modbus is not None and not 1 <= int(meter.address) <= 247:
+        errors.append("a Modbus address is a unit from 1 to 247")
+    if meter.switch is not None and profile(meter.switch.profile).switch is None:
+        errors.append(f"profile {meter.switch.profile} has no switch")
+    needed = meter.password or (reads.dlt645.password_class if reads.dlt645 else "")
+    if reads.dlt645 is not None and reads.switch is not None and passwords is not None and needed not in passwords:
+        errors.append(f"its switch needs the password class {needed}, which the passwords file does not have")
+    return errors
+
+
+def _round_ms(line: Line, reads: MeterProfile) -> int:
+    """One reading of all groups of one meter, at 11 bits a byte, with a typical delay and the line's gap."""
+    if reads.dlt645 is not None:
+        exchanges = [QUESTION_BYTES + ANSWER_BYTES + _data_bytes(di) for di in _identifiers(reads.dlt645)]
+    else:
+        exchanges = [8 + 5 + 2 * block.count for block in plan_reads(reads)] if reads.quantities else []
+    byte_ms = 0 if line.kind == "modbus-tcp" else 11_000 / line.baud
+    return int(sum(count * byte_ms + TYPICAL_DELAY_MS + line.gap_ms for count in exchanges))
+
+
+def _identifiers(reads: Dlt645Reads) -> Sequence[str]:
+    return (*reads.billing, *reads.instant[:1], *reads.status[:1])
+
+
+def _data_bytes(di: str) -> int:
+    item = describe(di)
+    return 4 if item is None else 4 + sum(field.length for field in item.fields[:BLOCK_VALUES])

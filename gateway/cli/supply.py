@@ -1,0 +1,79 @@
+"""`wattgate cut` and `wattgate restore`: order a switch and wait for the proof."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from typing import Annotated
+
+import typer
+
+from gateway.cli.answers import Failure
+from gateway.cli.gateway_client import ConfigOption, GatewayClient, UrlOption, client
+
+WAIT_S = 90
+"""A silent switch is read for ever; a person at a terminal is told after this long that it is still uncertain."""
+
+LOOK_S = 0.5
+
+MeterArgument = Annotated[str, typer.Argument(help="The meter's id.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+
+
+def cut(
+    meter: MeterArgument,
+    cause: Annotated[
+        str, typer.Option("--cause", help="energy_debt, emergency, contract_time_table, demand_response, theft_by_two_people.")
+    ],
+    reason: ReasonOption = "",
+    config: ConfigOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Cut a meter's supply and wait until its switch was read back open.
+
+    Example: wattgate cut bus1-201906040102 --cause emergency -c gateway.toml
+    """
+    _order(client(config, url), meter, "cut", {"cause": cause, "reason": reason})
+
+
+def restore(meter: MeterArgument, reason: ReasonOption = "", config: ConfigOption = None, url: UrlOption = None) -> None:
+    """Give a meter's supply back and wait until its switch was read back closed, or closing allowed.
+
+    Example: wattgate restore bus1-201906040102 -c gateway.toml
+    """
+    _order(client(config, url), meter, "restore", {"cause": "operator", "reason": reason})
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    app.command()(cut)
+    app.command()(restore)
+
+
+def _order(gateway: GatewayClient, meter: str, verb: str, body: dict[str, str]) -> None:
+    status, answer = gateway.call("POST", f"/api/v1/meters/{meter}/{verb}", {"id": uuid.uuid4().hex, **body})
+    if status not in (200, 202):
+        raise Failure(f"{verb} of {meter}: {answer.get('detail') or answer.get('title') or status}")
+    command, shown = str(answer["id"]), ""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        _, answer = gateway.call("GET", f"/api/v1/commands/{command}")
+        state = str(answer["state"])
+        if state != shown:
+            print(state, file=sys.stderr)
+            shown = state
+        if answer["final"]:
+            return _end(meter, verb, state, answer)
+        time.sleep(LOOK_S)
+    raise Failure(f"{verb} of {meter}: still {shown} after {WAIT_S} s; command {command} goes on")
+
+
+def _end(meter: str, verb: str, state: str, answer: dict[str, object]) -> None:
+    evidence = answer.get("evidence") or []
+    assert isinstance(evidence, list)
+    if state == "acknowledged":
+        print("nothing was proved: this switch has no feedback", file=sys.stderr)
+    elif state not in ("verified", "allowed"):
+        raise Failure(f"{verb} of {meter}: {state}: {answer.get('reason')}")
+    print(f"{meter}: {verb} {state} by {', '.join(map(str, evidence)) or 'nothing'}")

@@ -1,0 +1,64 @@
+// The public API of the gateway: lists by GET, changes by a stream of server-sent ticks, polling where there is none.
+
+const TOKEN = "wattgate-token";
+
+export class Unauthorized extends Error {}
+
+let clockOffsetMs = 0;
+
+/** Milliseconds now by the gateway's clock, as far as its answers told it. */
+export const now = () => Date.now() + clockOffsetMs;
+
+export const setToken = (token) => sessionStorage.setItem(TOKEN, token.trim());
+
+function headers() {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { authorization: `Bearer ${token}` } : {};
+}
+
+async function open(path, options = {}) {
+  const response = await fetch(path, { headers: headers(), cache: "no-store", ...options });
+  if (response.status === 401) throw new Unauthorized("a token is needed");
+  const offset = Date.parse(response.headers.get("date")) - Date.now();
+  clockOffsetMs = Math.abs(offset) > 2000 ? offset : 0; // the header counts whole seconds
+  return response;
+}
+
+/** A JSON answer; an answer other than 2xx is an Error with the problem's own sentence. */
+export async function get(path) {
+  const response = await open(path, { signal: AbortSignal.timeout(10000) });
+  const body = await response.json();
+  if (!response.ok && path !== "/healthz") throw new Error(body.detail || response.statusText);
+  return body;
+}
+
+/** All elements of a list that is paged by `after`; at most `pages` pages. */
+export async function all(path, id, pages = 20) {
+  const found = [];
+  for (let page = 0; page < pages; page += 1) {
+    const after = found.length ? `&after=${encodeURIComponent(found[found.length - 1][id])}` : "";
+    const part = await get(`${path}?limit=1000${after}`);
+    found.push(...part);
+    if (part.length < 1000) break;
+  }
+  return found;
+}
+
+/** Calls onChange with the ids of each tick until the stream ends; rejects when it cannot be had. */
+export async function watch(onChange, signal) {
+  const response = await open("/api/v1/stream", { signal });
+  if (!response.ok) throw new Error("no stream");
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += value;
+    const events = text.split("\n\n");
+    text = events.pop();
+    for (const event of events) {
+      const data = event.split("\n").find((line) => line.startsWith("data: "));
+      if (data) onChange(JSON.parse(data.slice(6)));
+    }
+  }
+}
