@@ -84,9 +84,14 @@ class Room:
 
 PURE = (no_async, no_clock)
 SHELL_OF_SIMULATOR = "protocols firmware_sim serial fastapi starlette uvicorn httpx2"
-ALL_BUT_CENTRAL = "gateway.settings gateway.adapters gateway.entrypoints gateway.services gateway.domain"
+ALL_BUT_CENTRAL = (
+    "gateway.__version__ gateway.bootstrap gateway.settings gateway.adapters gateway.entrypoints gateway.services gateway.domain"
+)
 OF_ADAPTERS_FOR_CENTRAL = "gateway.adapters.mqtt_link gateway.adapters.store.engine gateway.adapters.http.bank"
-CLI = "gateway.cli gateway.bootstrap gateway.settings gateway.central gateway.domain protocols typer rich httpx2"
+CLI = (
+    "gateway.__version__ gateway.cli gateway.bootstrap gateway.settings gateway.central gateway.domain "
+    "protocols typer rich httpx2"
+)
 ROOMS = (  # the first whose path begins the file's path holds
     Room("protocols/modbus/", "protocols pymodbus.pdu", VALUE_MODULES, PURE),
     Room("protocols/uplink/", "protocols pydantic msgspec joserfc google.protobuf", VALUE_MODULES, PURE),
@@ -100,7 +105,7 @@ ROOMS = (  # the first whose path begins the file's path holds
     Room("gateway/entrypoints/", "gateway.entrypoints gateway.services gateway.domain structlog"),
     Room("gateway/central/", "gateway.central gateway.domain protocols " + OF_ADAPTERS_FOR_CENTRAL, third_party=True),
     Room("gateway/settings.py", "gateway.domain pydantic pydantic_settings"),
-    Room("gateway/bootstrap.py", ALL_BUT_CENTRAL, third_party=True),
+    Room("gateway/bootstrap/", ALL_BUT_CENTRAL, third_party=True),
     Room("gateway/cli/demo.py", CLI + " firmware_sim"),
     Room("gateway/cli/sim.py", CLI + " firmware_sim"),
     Room("gateway/cli/", CLI),
@@ -205,8 +210,8 @@ REJECTED = (
     ("gateway/central/ingest.py", "from gateway.adapters.lines import tcp", "gateway.adapters"),
     ("gateway/settings.py", "from gateway.adapters import clock", "gateway.adapters"),
     ("gateway/settings.py", "import sqlalchemy", "sqlalchemy"),
-    ("gateway/bootstrap.py", "from gateway.central import ingest", "gateway.central"),
-    ("gateway/bootstrap.py", "import firmware_sim.serve", "firmware_sim"),
+    ("gateway/bootstrap/process.py", "from gateway.central import ingest", "gateway.central"),
+    ("gateway/bootstrap/process.py", "import firmware_sim.serve", "firmware_sim"),
     ("gateway/cli/demo.py", "from gateway.adapters import clock", "gateway.adapters"),
     ("gateway/cli/sim.py", "from gateway.services import plan", "gateway.services"),
     ("gateway/cli/topup.py", "from firmware_sim import meter", "firmware_sim"),

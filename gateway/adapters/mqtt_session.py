@@ -184,11 +184,11 @@ class MqttSession:
 
     async def _close(self, client: Client) -> None:
         """Says goodbye where that is still possible, and lets every waiting publish fail."""
-        was_connected = self.connected.is_set()
+        greeted = self._client is client
         self.connected.clear()
         try:
             async with asyncio.timeout(FAREWELL_S):
-                if was_connected and self._farewell is not None and not client._disconnected.done():  # no public way to ask
+                if greeted and self._farewell is not None and not client._disconnected.done():  # no public way to ask
                     await client.publish(self._farewell.topic, self._farewell.payload(), qos=1, retain=True)
                 await client.__aexit__(None, None, None)
         except (MqttError, TimeoutError, OSError):

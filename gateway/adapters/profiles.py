@@ -11,6 +11,8 @@ from types import MappingProxyType
 from protocols.profile_file import parse_profile
 from protocols.profiles import MeterProfile, ProfileError
 
+__all__ = ["MeterProfile", "ProfileError", "config_folder", "load_profile", "load_profiles", "profile"]
+
 
 def config_folder() -> Path:
     """The folder config/, in the installed package (as gateway/config) or at the top of a checkout. Raises FileNotFoundError."""

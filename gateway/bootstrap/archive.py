@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from gateway.adapters.clock import kernel_synchronised
+from gateway.adapters.profile_facts import count_wh, switch_facts
 from gateway.adapters.profiles import profile
 from gateway.domain.credit import CreditPolicy
 from gateway.domain.limits import LoadLimit
-from gateway.domain.meters import Account, Meter, SwitchKind
+from gateway.domain.meters import Account, Meter
 from gateway.domain.tariffs import Tariff
 from gateway.domain.units import parse_money, parse_signed_money
 from gateway.services.load_archive import Archive, Opening
 from gateway.services.ports import Site
 from gateway.settings import Meter as MeterSettings
 from gateway.settings import Settings
-from protocols.profiles import CoilSwitch, InternalSwitch, MeterProfile
 
 
 def site_of(settings: Settings) -> Site:
@@ -62,7 +62,7 @@ def archive_meters(settings: Settings) -> list[Meter]:
 
 def _meter(meter: MeterSettings) -> Meter:
     reads = profile(meter.profile)
-    kind, feedback, settle_s = _switch(profile(meter.switch.profile) if meter.switch else reads)
+    switch = switch_facts(profile(meter.switch.profile) if meter.switch else reads)
     return Meter(
         id=meter.name,
         line=meter.line,
@@ -71,32 +71,11 @@ def _meter(meter: MeterSettings) -> Meter:
         profile=meter.profile,
         account=meter.account,
         point=meter.point or meter.name,
-        switch=kind,
+        switch=switch.kind,
         switch_line=meter.switch.line if meter.switch else meter.line,
-        feedback=feedback,
+        feedback=switch.feedback,
         cut_with_account=meter.cut_with_account,
-        settle_ms=settle_s * 1000,
+        settle_ms=switch.settle_ms,
         max_power_w=meter.max_power_w,
-        count_wh=_count_wh(reads),
+        count_wh=count_wh(reads),
     )
-
-
-def _switch(device: MeterProfile) -> tuple[SwitchKind, bool, int]:
-    """What cuts, whether it can be read back, and how long it takes to settle, in s."""
-    if isinstance(device.switch, InternalSwitch):
-        return SwitchKind.INTERNAL, True, device.switch.settle_s
-    if isinstance(device.switch, CoilSwitch):
-        return SwitchKind.CONTACTOR, device.switch.feedback is not None, device.switch.settle_s
-    if device.switch is not None:
-        return SwitchKind.EXTERNAL_AUTO, False, device.switch.settle_s
-    return SwitchKind.NONE, False, 4
-
-
-def _count_wh(reads: MeterProfile) -> int:
-    """One step of the total import register in Wh: 10 for DL/T 645 (XXXXXX.XX kWh), else as the profile says."""
-    registers = reads.modbus.registers if reads.modbus else ()
-    for register in registers:
-        if register.quantity == "energy_import":
-            step = register.type.resolution or register.type.scale
-            return max(1, int(step.scaleb(3)))
-    return 10

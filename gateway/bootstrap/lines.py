@@ -11,23 +11,13 @@ from gateway.adapters.lines.serial import SerialTransport
 from gateway.adapters.lines.tcp import TcpTransport
 from gateway.adapters.meter_links.dlt645_link import Dlt645Link, Password
 from gateway.adapters.meter_links.modbus_link import ModbusLink
-from gateway.adapters.profiles import profile
+from gateway.adapters.profile_facts import password_class, round_ms, switch_facts
+from gateway.adapters.profiles import MeterProfile, ProfileError, profile
 from gateway.domain.jobs import Group
+from gateway.domain.meters import SwitchKind
 from gateway.entrypoints.line_loop import Link
 from gateway.services.plan import Poll
 from gateway.settings import Line, Meter, Scheme, Settings
-from protocols.dlt645.identifiers import describe
-from protocols.modbus.frames import Framing
-from protocols.profiles import Dlt645Reads, MeterProfile, ProfileError, plan_reads
-
-TYPICAL_DELAY_MS = 100
-"""What a meter takes to answer, for estimates: the standard allows 20 to 500 ms, meters in the field take 25 to 180."""
-
-QUESTION_BYTES, ANSWER_BYTES = 20, 20
-"""A DL/T 645 read with four FE in front, and its answer without data (dlt645.md 2)."""
-
-BLOCK_VALUES = 5
-"""Values in a typical block: a total and four tariffs."""
 
 
 class Passwords:
@@ -115,14 +105,14 @@ class _Builder:
                 meter.name, meter.switch.line, meter.switch.address, device, None, meter.switch.channel
             )
             other.polls.append(Poll(meter.name, {Group.SWITCH: self.scheme.switch_s * 1000}))
-        elif reads.switch is not None:
+        elif switch_facts(reads).kind is not SwitchKind.NONE:
             line.switches[meter.name] = link
             periods[Group.SWITCH] = self.scheme.switch_s * 1000
         line.polls.append(Poll(meter.name, periods))
 
     def _link(self, name: str, line_id: str, address: str, device: MeterProfile, password: str | None, channel: int) -> Link:
         line, driver = self.configured[line_id], self.built[line_id].driver
-        if device.dlt645 is not None:
+        if device.protocol != "modbus":
             return Dlt645Link(
                 driver,
                 name,
@@ -134,9 +124,15 @@ class _Builder:
                 operator=self.passwords.operator,
                 gap_ms=line.gap_ms,
             )
-        framing: Framing = "tcp" if line.kind == "modbus-tcp" else "rtu"
         return ModbusLink(
-            driver, name, int(address), device, clock=self.clock, framing=framing, channel=channel, gap_ms=line.gap_ms
+            driver,
+            name,
+            int(address),
+            device,
+            clock=self.clock,
+            framing="tcp" if line.kind == "modbus-tcp" else "rtu",
+            channel=channel,
+            gap_ms=line.gap_ms,
         )
 
 
@@ -145,43 +141,26 @@ def examine_lines(settings: Settings, passwords: Passwords | None) -> tuple[dict
     rounds, errors = {line.id: 0 for line in settings.line}, []
     lines = {line.id: line for line in settings.line}
     for meter in settings.meter:
+        line = lines[meter.line]
         try:
             reads = profile(meter.profile)
-            rounds[meter.line] += _round_ms(lines[meter.line], reads)
-            errors += [f"meter {meter.name}: {text}" for text in _unfit(meter, lines[meter.line], reads, passwords)]
+            rounds[line.id] += round_ms(reads, 0 if line.kind == "modbus-tcp" else 11_000 / line.baud, line.gap_ms)
+            errors += [f"meter {meter.name}: {text}" for text in _unfit(meter, line, passwords)]
         except (ProfileError, ValueError) as problem:
             errors.append(f"meter {meter.name}: {problem}")
     return rounds, errors
 
 
-def _unfit(meter: Meter, line: Line, reads: MeterProfile, passwords: Passwords | None) -> Sequence[str]:
+def _unfit(meter: Meter, line: Line, passwords: Passwords | None) -> Sequence[str]:
     errors = []
-    if reads.dlt645 is not None and line.kind == "modbus-tcp":
+    reads = profile(meter.profile)
+    if reads.protocol != "modbus" and line.kind == "modbus-tcp":
         errors.append(f"profile {reads.name} speaks DL/T 645, which line {line.id} (modbus-tcp) does not carry")
-    if reads.modbus is not None and not 1 <= int(meter.address) <= 247:
+    if reads.protocol == "modbus" and not 1 <= int(meter.address) <= 247:
         errors.append("a Modbus address is a unit from 1 to 247")
-    if meter.switch is not None and profile(meter.switch.profile).switch is None:
+    if meter.switch is not None and switch_facts(profile(meter.switch.profile)).kind is SwitchKind.NONE:
         errors.append(f"profile {meter.switch.profile} has no switch")
-    needed = meter.password or (reads.dlt645.password_class if reads.dlt645 else "")
-    if reads.dlt645 is not None and reads.switch is not None and passwords is not None and needed not in passwords:
+    needed = meter.password or password_class(reads)
+    if passwords is not None and needed is not None and needed not in passwords:
         errors.append(f"its switch needs the password class {needed}, which the passwords file does not have")
     return errors
-
-
-def _round_ms(line: Line, reads: MeterProfile) -> int:
-    """One reading of all groups of one meter, at 11 bits a byte, with a typical delay and the line's gap."""
-    if reads.dlt645 is not None:
-        exchanges = [QUESTION_BYTES + ANSWER_BYTES + _data_bytes(di) for di in _identifiers(reads.dlt645)]
-    else:
-        exchanges = [8 + 5 + 2 * block.count for block in plan_reads(reads)] if reads.quantities else []
-    byte_ms = 0 if line.kind == "modbus-tcp" else 11_000 / line.baud
-    return int(sum(count * byte_ms + TYPICAL_DELAY_MS + line.gap_ms for count in exchanges))
-
-
-def _identifiers(reads: Dlt645Reads) -> Sequence[str]:
-    return (*reads.billing, *reads.instant[:1], *reads.status[:1])
-
-
-def _data_bytes(di: str) -> int:
-    item = describe(di)
-    return 4 if item is None else 4 + sum(field.length for field in item.fields[:BLOCK_VALUES])

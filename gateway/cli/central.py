@@ -12,7 +12,7 @@ from gateway.cli.answers import Failure
 
 Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The central system's TOML file.")]
 
-verbs = typer.Typer(help="The reference central system.", no_args_is_help=False, invoke_without_command=True)
+verbs = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
 
 @verbs.callback()

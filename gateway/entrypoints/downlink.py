@@ -29,7 +29,8 @@ class Downlink:
         """Lets rows go. An ack that cannot be written now is no loss: the centre says it again with the next one."""
         now_ms = self._clock.now_ms()
         try:
-            await self._store.write(lambda tx: acknowledge(tx, epoch, upto, also, now_ms))
+            if await self._store.write(lambda tx: acknowledge(tx, epoch, upto, also, now_ms)):
+                self._outbox.heard(max((upto, *(last for _, last in also))))
         except Unavailable as failed:
             log.error(f"an ack of the centre was not written down: {failed}")
 

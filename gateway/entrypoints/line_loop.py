@@ -195,7 +195,6 @@ class LineLoop:
         if self._commands is None or woken or now_s - self._looked_s >= LOOK_S:
             self._commands = await self._store.read(lambda tx: tuple(tx.open_commands(line=self.plan.line)))
             self._looked_s = now_s
-            self._store_back()
         waiting = {unstored.command for unstored in self._results}
         return [c for c in self._commands if c.id not in waiting]
 
@@ -220,7 +219,7 @@ class LineLoop:
         now_ms, site = self._clock.now_ms(), self._site()
         self._commands = None
         try:
-            job = await self._store.write(lambda tx: start_command(tx, planned.command, site, now_ms))
+            job = await self._write(lambda tx: start_command(tx, planned.command, site, now_ms))
         except Exception:
             self.plan.put_off(planned.command, now_ms)  # one that cannot be started must not hold up the line
             raise
@@ -256,10 +255,10 @@ class LineLoop:
             return
         now_ms, site, seen, reading = self._clock.now_ms(), self._site(), outcome.switch, outcome.reading
         if reading is not None:
-            await self._store.write(lambda tx: record_reading(tx, reading, seen, site, now_ms))
+            await self._write(lambda tx: record_reading(tx, reading, seen, site, now_ms))
             self.recorded += 1
         elif seen is not None:
-            await self._store.write(lambda tx: see_switch(tx, meter, seen, site, now_ms))
+            await self._write(lambda tx: see_switch(tx, meter, seen, site, now_ms))
         self._commands = None
 
     async def _keep(self, usecase: Callable[[Tx], None], command: str) -> None:
@@ -276,8 +275,7 @@ class LineLoop:
             while queue:
                 oldest = queue[0]
                 try:
-                    await self._store.write(oldest.usecase)
-                    self._store_back()
+                    await self._write(oldest.usecase)
                 except Unavailable as error:
                     self._store_down(error)
                     return
@@ -292,7 +290,7 @@ class LineLoop:
         now_ms, site = self._clock.now_ms(), self._site()
         for c in await self._look():
             if c.state is CommandState.QUEUED and c.expires_ms <= now_ms:
-                await self._store.write(lambda tx, c=c: start_command(tx, c.id, site, now_ms))  # type: ignore[misc]
+                await self._write(lambda tx, c=c: start_command(tx, c.id, site, now_ms))  # type: ignore[misc]
                 self._commands = None
 
     def _note_line(self, down: str | None) -> None:
@@ -310,16 +308,18 @@ class LineLoop:
             self._log.info("meter_changed", meter=change.meter, silent=change.silent, text=change.text)
             self._notes.append(_Unstored(lambda tx: note_meter(tx, change.meter, change.silent, change.text, now_ms), None))
 
+    async def _write(self, usecase: Callable[[Tx], T]) -> T:
+        value = await self._store.write(usecase)
+        if not self._store_up:
+            self._log.info("store_available")
+        self._store_up = True
+        return value
+
     def _store_down(self, error: Unavailable) -> None:
         if self._store_up:
             self._log.error("store_unavailable", text=str(error))
         self._store_up, self._commands = False, None
         self._store_failed_s = asyncio.get_running_loop().time()
-
-    def _store_back(self) -> None:
-        if not self._store_up:
-            self._log.info("store_available")
-        self._store_up = True
 
 
 def _words(outcome: Outcome) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
 import structlog
@@ -59,8 +59,10 @@ class Bounds:
     window: rows handed to the broker and not yet acknowledged by it; more would only queue in the client library.
     drain_per_s: rows of the backlog a second; a tidal wave after an outage drowns the centre and the live rows.
     live_ms: an older row is late news (`backlog`), whenever it is sent.
-    probe_s, longest_probe_s: when the lowest row stays unacknowledged this long, the first rows are sent again: the centre may have
-    lost them (a broker's acknowledgement is no durability). Doubled each time, since the centre may just be away.
+    lost_s: when the lowest row stays unacknowledged this long although the centre has acknowledged a higher one, it was lost behind
+    the broker (whose acknowledgement is no durability), and all up to the higher one go again.
+    probe_s: when it stays so with nothing higher acknowledged, the first rows go again, in case the centre has come back.
+    Both pauses are doubled up to longest_probe_s while the lowest row stays the same.
     idle_s: how often is looked without being woken. retry_s: after a lost connection or an unavailable store.
     resend_ranges: ranges kept of one resend request; the centre asks again for the rest.
     """
@@ -68,6 +70,7 @@ class Bounds:
     window: int = 100
     drain_per_s: int = 2000
     live_ms: int = 60_000
+    lost_s: float = 5.0
     probe_s: float = 60.0
     longest_probe_s: float = 3600.0
     idle_s: float = 1.0
@@ -91,19 +94,21 @@ class Batch:
 class Progress:
     """How far one connection is. Numbers up to `mark` were there when it began: they are the backlog; higher ones are live.
 
-    again: rows without the broker's acknowledgement in time. resend: ranges that the centre misses. drain_at: loop time from which
-    the next drained rows may go. stuck, probe_at, probe_pause: the lowest row at the last look, and when it is sent again.
+    again: rows without the broker's acknowledgement in time. resend: ranges to be sent again. drain_at: loop time from which the
+    next drained rows may go. heard: the highest number the centre has acknowledged. stuck, since, repeats: the lowest row at the
+    last look, the loop time since when (or since it was sent again), and how often that was.
     """
 
-    mark: int
-    live_after: int
-    back_after: int
-    again: Sequence[OutboxRow]
-    resend: list[tuple[int, int]]
-    drain_at: float
-    stuck: int
-    probe_at: float
-    probe_pause: float
+    mark: int = 0
+    live_after: int = 0
+    back_after: int = 0
+    again: Sequence[OutboxRow] = ()
+    resend: list[tuple[int, int]] = field(default_factory=list)
+    drain_at: float = 0.0
+    heard: int = 0
+    stuck: int = 0
+    since: float = 0.0
+    repeats: int = 0
 
 
 class OutboxLoop:
@@ -121,7 +126,7 @@ class OutboxLoop:
     ) -> None:
         self._store, self._link, self._wake, self._clock = store, link, wake, clock
         self._by, self._bounds = by, bounds
-        self._at = Progress(0, 0, 0, (), [], 0.0, 0, 0.0, bounds.probe_s)
+        self._at = Progress()
         self._epoch = ""
 
     async def run(self) -> None:
@@ -143,13 +148,19 @@ class OutboxLoop:
         self._at.resend = list(ranges)[: self._bounds.resend_ranges]
         return True
 
+    def heard(self, upto: int) -> None:
+        """The centre has acknowledged this number; what it was sent before and does not have is lost, or on its last way."""
+        at = self._at
+        if at.heard <= at.stuck < upto:
+            at.since, at.repeats = asyncio.get_running_loop().time(), 0
+        at.heard = max(at.heard, upto)
+
     async def _serve(self, connection: int) -> None:
         epoch, last = await self._store.read(lambda tx: (tx.meta(EPOCH), tx.outbox_state().last))
         if epoch is None:
             raise LookupError("the store has no epoch: it was not prepared")
         self._epoch = epoch
-        now = asyncio.get_running_loop().time()
-        self._at = Progress(last, last, 0, (), [], now, 0, 0.0, self._bounds.probe_s)
+        self._at = Progress(mark=last, live_after=last)
         while self._link.connected.is_set() and self._link.connections == connection:
             self._wake.take()  # before the look: what is written after it wakes us
             batch = await self._next()
@@ -164,7 +175,7 @@ class OutboxLoop:
         return min(ahead, self._bounds.idle_s) if ahead > 0 else self._bounds.idle_s
 
     async def _next(self) -> Batch | None:
-        """What is most urgent: unanswered rows, live rows, backlog, what the centre misses, and at last the probe."""
+        """What is most urgent: unanswered rows, live rows, backlog, and what must go again."""
         at, now = self._at, asyncio.get_running_loop().time()
         lowest, live = await self._store.read(lambda tx: (tx.outgoing(0, 1), tx.outgoing(at.live_after, self._bounds.window)))
         if not lowest:
@@ -180,7 +191,7 @@ class OutboxLoop:
         self._watch_lowest(low, now)
         if now < at.drain_at:
             return None
-        rows = await self._backlog() or await self._missed() or await self._probe(now)
+        rows = await self._backlog() or await self._missed() or await self._repeated(low, now)
         return Batch(rows, low, True) if rows else None
 
     async def _waiting(self, first: int, last: int | None = None) -> Sequence[OutboxRow]:
@@ -209,15 +220,19 @@ class OutboxLoop:
     def _watch_lowest(self, low: int, now: float) -> None:
         at = self._at
         if low != at.stuck:
-            at.stuck, at.probe_pause, at.probe_at = low, self._bounds.probe_s, now + self._bounds.probe_s
+            at.stuck, at.since, at.repeats = low, now, 0
 
-    async def _probe(self, now: float) -> Sequence[OutboxRow]:
-        at = self._at
-        if now < at.probe_at:
+    async def _repeated(self, low: int, now: float) -> Sequence[OutboxRow]:
+        """What goes again because the lowest row stays unacknowledged; nothing while it is not yet time."""
+        at, bounds = self._at, self._bounds
+        lost = low < at.heard
+        if now - at.since < min((bounds.lost_s if lost else bounds.probe_s) * 2**at.repeats, bounds.longest_probe_s):
             return ()
-        at.probe_pause = min(2 * at.probe_pause, self._bounds.longest_probe_s)
-        at.probe_at = now + at.probe_pause
-        return await self._waiting(1)
+        at.since, at.repeats = now, at.repeats + 1
+        if not lost:
+            return await self._waiting(low)
+        at.resend = [(low, at.heard)]
+        return await self._missed()
 
     async def _send(self, batch: Batch) -> None:
         """Hands a batch over, at most a window of rows, and marks what the broker has in one transaction."""

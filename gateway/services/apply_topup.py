@@ -9,13 +9,15 @@ from datetime import date, timedelta
 from gateway.domain import ledger
 from gateway.domain.events import EventKind
 from gateway.domain.ledger import Entry, EntryKind, Leg
-from gateway.domain.meters import Account, Contact
+from gateway.domain.meters import Account, Contact, Meter, SwitchKind
 from gateway.domain.requests import TopUp
+from gateway.domain.supply import Verb
 from gateway.domain.units import MICRO, format_money
 from gateway.services import announce
 from gateway.services.judge_account import judge_account
 from gateway.services.ports import InvalidField, Payment, Site, TopUpOutcome, TopUpVerdict, Tx
 from gateway.services.post_entry import post_entry
+from gateway.services.switching import CREDIT
 
 MOST_BALANCE_MICRO = 999_999 * MICRO
 """What a meter's register can show (prepayment.md f): a top-up that would pass it is refused before the bank is told yes."""
@@ -27,6 +29,8 @@ def apply_topup(tx: Tx, topup: TopUp, site: Site, now_ms: int) -> TopUpOutcome:
     Known identity: the stored payment, REPEATED, or CONFLICT with the differing field; a stored refusal stays what it is.
     New: REFUSED on the merits (stored), InvalidField (binds nothing), else POSTED with receipt, and supply is judged at once.
     """
+    if topup.amount_micro <= 0:
+        raise InvalidField("amount", "a payment is greater than zero")
     known = tx.payment(topup.identity)
     if known is not None:
         return _known(known, topup)
@@ -134,12 +138,22 @@ def _receipt(tx: Tx, account: Account, topup: TopUp, number: int, site: Site, no
 
 def _next(tx: Tx, account: Account) -> str:
     """What happens to the light: restored | press_button | still_below | none."""
-    cut = [m for m in tx.meters_of(account.id) if m.cuttable and m.observed in (Contact.OPEN, Contact.ALLOWED)]
-    if not cut:
-        return "none"
-    if any(m.cut_reasons for m in cut):
+    meters = tx.meters_of(account.id)
+    if any(CREDIT in meter.cut_reasons for meter in meters):
         return "still_below"
-    return "restored" if account.policy.reconnect_direct else "press_button"
+    ways = {way for meter in meters if (way := _way_back(tx, meter)) is not None}
+    return "none" if not ways else "restored" if ways == {Verb.RESTORE} else "press_button"
+
+
+def _way_back(tx: Tx, meter: Meter) -> Verb | None:
+    """How this meter's supply is coming back; None where it is on, or held for another reason."""
+    if meter.cut_reasons or not meter.cuttable:
+        return None
+    verbs = [c.verb for c in tx.open_commands(meter=meter.id) if c.verb is not Verb.CUT]
+    if not verbs and meter.observed not in (Contact.OPEN, Contact.ALLOWED):
+        return None
+    by_itself = meter.switch is SwitchKind.EXTERNAL_AUTO  # closes as soon as it is allowed to (contract.md, Words)
+    return Verb.RESTORE if by_itself or Verb.RESTORE in verbs else Verb.ALLOW_CLOSE
 
 
 def masked(holder: str) -> str:

@@ -26,7 +26,7 @@ def judge_account(tx: Tx, account_id: str, site: Site, now_ms: int) -> Account:
     account = _moved(tx, account, account.policy.event(balance), now_ms)
     if account.credit in _LIT or account.never_cut or account.protected(now_ms):
         lift(tx, account, CutCause.ENERGY_DEBT, site, now_ms)
-    else:
+    if account.credit not in _LIT:
         _hold(tx, account, site, now_ms)
     for meter in tx.meters_of(account.id):
         if meter.cut_reasons or meter.observed is not Contact.CLOSED:
@@ -45,7 +45,7 @@ def _account(tx: Tx, account_id: str) -> Account:
 
 
 def _hold(tx: Tx, account: Account, site: Site, now_ms: int) -> None:
-    """Exhausted: order the cut where it is not ordered yet."""
+    """Exhausted: order the cut where it is not ordered yet, or say what it is missing."""
     if any(meter.cuttable and CREDIT not in meter.cut_reasons for meter in tx.meters_of(account.id)):
         hold_open(tx, account, CutCause.ENERGY_DEBT, CREDIT, site, now_ms)
 

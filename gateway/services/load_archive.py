@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 
 from gateway.domain import ledger
 from gateway.domain.ledger import Entry, EntryKind, Leg
+from gateway.domain.limits import WITHIN_LIMIT
 from gateway.domain.meters import Account, Meter
+from gateway.domain.supply import CutCause
 from gateway.domain.tariffs import Tariff
 from gateway.services.ports import Site, Tx
 from gateway.services.post_entry import post_entry
+from gateway.services.switching import lift
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,9 @@ def load_archive(tx: Tx, archive: Archive, site: Site, now_ms: int) -> None:
         _account(tx, opening, now_ms)
     for meter in archive.meters:
         _meter(tx, meter)
+    for opening in archive.accounts:
+        if opening.account.limit is None:  # whom a limit held open that is no longer there
+            lift(tx, opening.account, CutCause.SAFETY, site, now_ms)
 
 
 def _account(tx: Tx, opening: Opening, now_ms: int) -> None:
@@ -58,7 +64,7 @@ def _account(tx: Tx, opening: Opening, now_ms: int) -> None:
         configured,
         credit=known.credit,
         warned_ms=known.warned_ms,
-        limit_state=known.limit_state,
+        limit_state=known.limit_state if configured.limit is not None else WITHIN_LIMIT,
         protect_until_ms=known.protect_until_ms,
     )
     if kept != known:
@@ -73,3 +79,5 @@ def _meter(tx: Tx, configured: Meter) -> None:
         )
     if configured != known:
         tx.save_meter(configured)
+        for command in tx.open_commands(meter=configured.id):  # a command waits on the line where its switch now is
+            tx.save_command(replace(command, line=configured.switch_line))

@@ -8,7 +8,7 @@ from gateway.domain import ledger
 from gateway.domain.events import EventKind
 from gateway.domain.ledger import Entry, EntryKind, Leg
 from gateway.domain.meters import Account, Contact, Meter
-from gateway.domain.readings import Billing, Bound, Doubt, Quality, Reading, Registers, energy_registers, judge
+from gateway.domain.readings import TOTAL, Billing, Bound, Doubt, Quality, Reading, Registers, energy_registers, judge
 from gateway.domain.supply import SwitchReading
 from gateway.domain.tariffs import Line, UnpricedRegister, charge
 from gateway.services import announce
@@ -66,6 +66,8 @@ def _bill(tx: Tx, meter: Meter, new: Registers, now_ms: int) -> Quality:
             _tell_held(tx, meter, before, Doubt.UNPRICED, str(unpriced), now_ms)
             tx.save_billing(billing)
             return verdict.quality
+    if meter.account is None and billing.confirmed is not None:
+        billing = replace(billing, first_wh=billing.confirmed.wh[TOTAL])  # nobody pays yet: the bill begins later
     if verdict.doubt is not None:
         _tell_held(tx, meter, before, verdict.doubt, f"{dict(new.wh)} Wh does not follow the confirmed registers", now_ms)
     tx.save_billing(billing)
@@ -95,7 +97,7 @@ def _entry(
     account: Account, meter: Meter, lines: tuple[Line, ...], start: Registers, end: Registers, total: int, now_ms: int
 ) -> Entry:
     ref: dict[str, str] = {"meter": meter.id, "tariff": account.tariff, "from_ms": str(start.at_ms), "to_ms": str(end.at_ms)}
-    ref["energy_import"] = f"{start.wh['energy_import']}-{end.wh['energy_import']}"
+    ref[TOTAL] = f"{start.wh[TOTAL]}-{end.wh[TOTAL]}"
     for line in lines:
         ref[f"line:{line.register}"] = f"{line.from_wh}-{line.to_wh}@{line.price_micro_per_kwh}={line.amount_micro}"
     legs = (Leg(ledger.customer(account.id), -total), Leg(ledger.revenue("energy"), total))

@@ -45,12 +45,16 @@ def start_command(tx: Tx, command_id: str, site: Site, now_ms: int) -> SwitchJob
         return None
     if command.verb is Verb.CUT:
         refused = _without_permission(tx, meter, site, now_ms)
+        standing = [reason for reason in meter.cut_reasons if reason not in refused]
         drop_reason(tx, meter, *refused)
-        if len(refused) == len(meter.cut_reasons):
+        if not standing:
             why = "; ".join(refused.values()) or "nothing asks for this cut any more"
             step(tx, command, CommandEvent.CANCELLED, now_ms, reason=why)
             bring(tx, meter.id, site, now_ms)
             return None
+        if f"{command.origin}:{command.cause}" not in standing:
+            origin, _, cause = standing[0].partition(":")
+            command = replace(command, origin=origin, cause=cause)
     sent = replace(command, attempts=command.attempts + 1, readbacks=0)
     step(tx, sent, CommandEvent.SENT, now_ms)
     return SwitchJob(meter.id, command.id, command.verb, command.expires_ms)

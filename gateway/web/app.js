@@ -177,9 +177,11 @@ async function follow() {
   }, RETRY_STREAM_MS);
 }
 
-function start() {
+/** One question first: where a token is needed, it is asked for before anything else is. */
+async function start() {
+  await refreshState();
+  if ($("login").open) return;
   refresh(null);
-  refreshState();
   follow();
 }
 
@@ -190,5 +192,5 @@ $("login").addEventListener("close", () => {
   start();
 });
 setInterval(() => table.ages(), 1000);
-setInterval(refreshState, STATE_MS);
+setInterval(() => $("login").open || refreshState(), STATE_MS);
 start();

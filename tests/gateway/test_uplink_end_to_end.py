@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -58,7 +59,7 @@ class House:
         self.link = MqttLink(
             Broker(port=port), "G1", pseudonym_key=KEY, commands=True, now_ms=clock.now_ms, rng=random.Random(1)
         )
-        self.outbox = OutboxLoop(self.store, self.link, self.wake.listener(), clock, bounds=Bounds(probe_s=3))
+        self.outbox = OutboxLoop(self.store, self.link, self.wake.listener(), clock, bounds=Bounds(lost_s=0.5, probe_s=2))
         self.link.listener = Downlink(self.store, self.outbox, clock, lambda: Site("G1", "Asia/Shanghai", clock_trusted=True))
         self.epoch = self.store.read_now(lambda tx: tx.meta(EPOCH)) or ""
 
@@ -248,7 +249,7 @@ async def test_the_will_speaks_for_a_gateway_that_vanished(tmp_path: Path, broke
             assert json.loads((await asyncio.wait_for(anext(said), 10)).payload)["state"] == "online"  # type: ignore[arg-type]
             client = g.link._session._client
             assert client is not None
-            client._client._sock_close()  # the wire is cut, nothing is said
+            client._client.socket().shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # the wire is cut, nothing is said
             assert json.loads((await asyncio.wait_for(anext(said), 10)).payload)["state"] == "offline"  # type: ignore[arg-type]
             assert json.loads((await asyncio.wait_for(anext(said), 10)).payload)["state"] == "online"  # type: ignore[arg-type]
         assert json.loads((await asyncio.wait_for(anext(said), 10)).payload)["state"] == "offline"  # type: ignore[arg-type]

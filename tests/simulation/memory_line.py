@@ -78,7 +78,8 @@ class WireLine(MemoryLine):
         if heard := self.wire.poll(loop_us()):
             self._inbox.feed(heard)
         if (next_us := self.wire.next_us) is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0, next_us - loop_us()) / 1e6, self._turn)
+            wait_us = max(1, next_us - loop_us())  # never 0: what is rounded down must not stop time
+            self._timer = asyncio.get_running_loop().call_later(wait_us / 1e6, self._turn)
 
 
 def loop_us() -> int:

@@ -30,6 +30,9 @@ LATE_MS = 500
 LATEST_MS = 6_000
 """The latest answer that is waited for: what transparent concentrators add. Later ones never occur in practice."""
 
+FORGET = 0.9
+"""What a time-out without a late answer leaves of the waiting: one stray late byte must not slow a line for ever."""
+
 READ_TRIES = 3
 """Reads are asked so often in all (dlt645.md 10); orders are never repeated blindly."""
 
@@ -205,7 +208,7 @@ class Driver:
             if not exchange.answered:
                 await asyncio.sleep(len(question) * self._byte_s)
                 return Timed(cast(T, None), asked_ms, self._clock.now_ms())
-            value = await self._listen(exchange, talk, first_byte_s)
+            value = await self._listen(exchange, question, talk, first_byte_s)
         except NoAnswer as error:
             error.late_ms = await self._outwait(begun)
             raise
@@ -214,21 +217,22 @@ class Driver:
         finally:
             self._free_at = loop.time() + gap_s
             self.counters.busy_ms += round((loop.time() - begun) * 1000)
-        if not self._numbered and self._echo is None:
-            self._echo = talk.echoed
+        if self._echo is None:
+            self._echo = talk.echoed(exchange.skipped)
         return Timed(value, asked_ms, self._clock.now_ms())
 
     async def _send(self, data: bytes) -> None:
         self.counters.sent_bytes += len(data)
         await self._transport.send(data)
 
-    async def _listen(self, exchange: Exchange[T], talk: _Talk, first_byte_s: float) -> T:
+    async def _listen(self, exchange: Exchange[T], question: bytes, talk: _Talk, first_byte_s: float) -> T:
         """Feed the exchange until it is done. Raises NoAnswer, Garbled and what the exchange raises."""
         loop = asyncio.get_running_loop()
-        start = loop.time() + talk.sent * self._byte_s + self._latency_s
-        deadline, limit = start + first_byte_s, start + first_byte_s + LONGEST_ANSWER * self._byte_s + TALK_MS / 1000
+        start = self._heard_from(len(question))
+        deadline, longest_s = start + first_byte_s, first_byte_s + LONGEST_ANSWER * self._byte_s + TALK_MS / 1000
         while True:
-            data = await self._receive(min(deadline, limit) - loop.time())
+            left_s = min(deadline, start + longest_s) - loop.time()
+            data = await self._receive(left_s) if left_s > 0 else b""
             step: Step[T] = NeedMore()
             if not data:
                 if isinstance(exchange, _Flushable) and talk.heard:
@@ -243,13 +247,17 @@ class Driver:
             if isinstance(step, Send):
                 await self._send(step.data)
                 talk.ask(step.data)
-                start = loop.time() + len(step.data) * self._byte_s + self._latency_s
-                deadline, limit = start + first_byte_s, start + first_byte_s + LONGEST_ANSWER * self._byte_s + TALK_MS / 1000
+                start = self._heard_from(len(step.data))
+                deadline = start + first_byte_s
             elif step.begun:
                 deadline = max(deadline, loop.time() + BYTE_GAP_MS / 1000 + self._latency_s)
 
+    def _heard_from(self, count: int) -> float:
+        """When the last of so many bytes, sent now, has reached the meter."""
+        return asyncio.get_running_loop().time() + count * self._byte_s + self._latency_s
+
     async def _receive(self, timeout_s: float) -> bytes:
-        data = await self._transport.receive(max(timeout_s, 0.0))
+        data = await self._transport.receive(timeout_s)
         self.counters.received_bytes += len(data)
         return data
 
@@ -266,7 +274,10 @@ class Driver:
                     late_s = loop.time() - begun
                     self._latest_s = min(max(self._latest_s, late_s), LATEST_MS / 1000)
                     until = max(until, loop.time() + GAP_MS / 1000)
-        return None if late_s is None else round(late_s * 1000)
+        if late_s is None:
+            self._latest_s = max(self._latest_s * FORGET, LATE_MS / 1000)
+            return None
+        return round(late_s * 1000)
 
     async def _quiet(self) -> None:
         """Wait out the gap, and a line on which somebody still talks, but not for ever."""
@@ -288,18 +299,16 @@ class _Talk:
     """
 
     def __init__(self, question: bytes, *, echo: bool) -> None:
-        self.sent = len(question)
         self.heard = 0
         self._own, self._echo = question, echo
         self._first = b""
         self._expected = question if echo else b""
 
-    @property
-    def echoed(self) -> bool | None:
-        """Whether what was heard began with what was said; None when it was that and nothing else."""
-        if self._first != self._own:
-            return False
-        return True if self.heard > len(self._own) else None
+    def echoed(self, skipped: int) -> bool | None:
+        """Whether there is an echo, as far as this exchange tells. skipped: how many bytes were no answer."""
+        if self._first == self._own:
+            return True if self.heard > len(self._own) else None
+        return None if skipped else False
 
     def ask(self, data: bytes) -> None:
         """A further question of the same exchange."""

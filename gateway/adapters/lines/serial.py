@@ -134,6 +134,8 @@ def _close(device: serial.Serial) -> None:
 
 def _why(port: str, error: OSError) -> str:
     code = error.errno
+    if code is None and error.__context__ is not None:  # pyserial puts termios errors into words only
+        code = next(iter(error.__context__.args), None)
     if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return f"{port} does not exist; is the adapter plugged in?"
     if code in (errno.EACCES, errno.EPERM):

@@ -1,5 +1,6 @@
 """Which readings may be billed (prepayment.md, "What we decided" 7)."""
 
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -81,5 +82,5 @@ def test_what_is_billed_never_goes_back_and_never_exceeds_physics(readings: list
         billing = verdict.billing
         if verdict.billable is not None:
             billed.append(verdict.billable)
-    for before, after in zip(billed, billed[1:], strict=False):
+    for before, after in itertools.pairwise(billed):
         assert agree(before, after, BOUND) is None

@@ -300,6 +300,30 @@ async def test_the_first_rows_are_sent_again_when_the_centre_stays_silent_ever_m
 
 
 @in_virtual_time
+async def test_what_was_lost_behind_the_broker_goes_again_once_the_centre_is_heard(tmp_path: Path) -> None:
+    async with house(tmp_path, bounds=Bounds(window=4, lost_s=5, probe_s=60)) as h:
+        h.link.connect()
+        await asyncio.sleep(0)
+        await h.add(10)
+        await asyncio.sleep(20)
+        await h.ack(0, (8, 8))
+        h.loop.heard(8)
+        await asyncio.sleep(4)
+        await h.add(1)
+        await asyncio.sleep(0.5)
+        assert h.link.seqs == list(range(1, 12))
+        await asyncio.sleep(2)
+        assert h.link.seqs[11:] == [1, 2, 3, 4, 5, 6, 7]  # 9 to 11 may still be on their way
+        await h.ack(7)
+        await asyncio.sleep(30)
+        assert len(h.link.sent) == 18
+        await h.ack(7, (11, 11))
+        h.loop.heard(11)
+        await asyncio.sleep(6)
+        assert h.link.seqs[18:] == [9, 10]
+
+
+@in_virtual_time
 async def test_with_the_broker_as_judge_a_puback_is_enough(tmp_path: Path) -> None:
     async with house(tmp_path, by="broker") as h:
         h.link.deaf = {2}

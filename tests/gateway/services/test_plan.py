@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_order_of_urgency(commands: list[Command], demand: bool, expected: str) 
     if demand:
         assert p.ask("m2", Group.BILLING, T0 + DAY)
     job = p.next(T0 + DAY + 1, commands)
-    found = {SwitchJob: "command", ReadbackJob: "command", ReadJob: "read", ClockJob: "clock"}[type(job)]  # type: ignore[index]
+    found = {SwitchJob: "command", ReadbackJob: "command", ReadJob: "read", ClockJob: "clock"}[type(job)]
     assert found == ("read" if expected in ("on demand", "schedule") else "command")
     if isinstance(job, SwitchJob | ReadbackJob):
         assert job.command == expected
@@ -131,7 +132,7 @@ def test_a_silent_meter_is_tried_three_times_then_probed_ever_more_rarely() -> N
         assert job == ReadJob("m1", Group.BILLING)
         assert p.done(job, SILENT, now) is None
         probes.append(now - T0)
-    gaps = [b - a for a, b in zip(probes, probes[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(probes)]
     assert probes[0] == PROBE_FIRST_MS and gaps[:3] == [20_000, 40_000, 80_000] and max(gaps) == PROBE_LONGEST_MS
     assert len(probes) < 160
     [state] = p.devices(now)

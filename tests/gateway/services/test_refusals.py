@@ -42,7 +42,12 @@ REFUSALS: list[tuple[str, Callable[[House], object], Callable[[House], object], 
         lambda h: h.change(agreement="signed late"),
         "there is no prepayment agreement",
     ),
-    ("never cut", lambda h: h.change(never_cut=True), lambda h: h.change(never_cut=False), "the account is flagged never to be cut"),
+    (
+        "never cut",
+        lambda h: h.change(never_cut=True),
+        lambda h: h.change(never_cut=False),
+        "the account is flagged never to be cut",
+    ),
 ]
 
 

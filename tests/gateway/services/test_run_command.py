@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.domain.jobs import Failed, Fault
+from gateway.domain.jobs import Failed, Fault, SwitchJob
 from gateway.domain.meters import Contact
 from gateway.domain.supply import MAX_ATTEMPTS, MAX_READBACKS, CommandState, Verb
-from tests.gateway.services.house import BROKE, DOWN, NAK, POLICY, SILENT, House, account, meter
+from tests.gateway.services.house import BROKE, DOWN, NAK, POLICY, SILENT, House, meter
 
 CLOSED, OPEN, ALLOWED, UNKNOWN = Contact.CLOSED, Contact.OPEN, Contact.ALLOWED, Contact.UNKNOWN
 
@@ -292,17 +292,10 @@ def test_a_debt_that_grew_while_we_were_down_is_cut_only_on_fresh_evidence(house
 
 def test_answers_for_commands_that_ended_meanwhile_change_nothing(debtor: House) -> None:
     cut = debtor.carry_out(OPEN)
-    debtor.finish(replace_job(cut.id), NAK)
+    debtor.finish(SwitchJob("m1", cut.id, Verb.CUT, 0), NAK)
     assert debtor.command(cut.id) == cut
     assert debtor.start("nobody") is None
 
 
-def replace_job(command: str):  # type: ignore[no-untyped-def]
-    from gateway.domain.jobs import SwitchJob
-
-    return SwitchJob("m1", command, Verb.CUT, 0)
-
-
 def test_the_states_of_the_table_are_all_reached_here() -> None:
     assert {*STATES, "verified", "allowed", "command_only", "expired", "cancelled", "superseded", "failed"} == set(CommandState)
-    assert account().policy is POLICY

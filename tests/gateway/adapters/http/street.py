@@ -34,6 +34,7 @@ from gateway.services.record_reading import record_reading
 NOON_MS = 1_795_233_600_000  # 2026-11-21T04:00:00Z, noon in Shanghai
 TOKEN = "a-token-of-the-operator"
 SITE = Site("gw-1", "Asia/Shanghai", clock_trusted=True)
+BUS = LineStatus("bus-1", "pty, 2400 8E1", "up", 0.42, 1200, {"silent": 3}, 2)
 POLICY = CreditPolicy(low_micro=5 * MICRO, reconnect_direct=True, no_cut_hours=False)
 
 
@@ -43,10 +44,10 @@ class FakeStatus:
 
     gateway: str = "gw-1"
     version: str = "0.1.0"
-    now: Health = Health()
-    link: Broker | None = Broker("127.0.0.1:1883", True)
-    buses: Sequence[LineStatus] = (LineStatus("bus-1", "pty, 2400 8E1", "up", 0.42, 1200, {"silent": 3}, 2),)
-    counted: Counters = Counters(7, {"posted": 2}, 1)
+    now: Health = field(default_factory=Health)
+    link: Broker | None = field(default_factory=lambda: Broker("127.0.0.1:1883", True))
+    buses: Sequence[LineStatus] = field(default_factory=lambda: (BUS,))
+    counted: Counters = field(default_factory=lambda: Counters(7, {"posted": 2}, 1))
 
     def health(self) -> Health:
         return self.now

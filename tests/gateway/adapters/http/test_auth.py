@@ -18,7 +18,12 @@ def test_a_token_from_a_private_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "mode", "word"),
-    [("0123456789abcdef", 0o644, "chmod 600"), ("0123456789abcdef", 0o640, "chmod 600"), ("short", 0o600, "shorter"), ("é" * 16, 0o600, "read")],
+    [
+        ("0123456789abcdef", 0o644, "chmod 600"),
+        ("0123456789abcdef", 0o640, "chmod 600"),
+        ("short", 0o600, "shorter"),
+        ("é" * 16, 0o600, "read"),
+    ],
 )
 def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: str, mode: int, word: str) -> None:
     path = tmp_path / "operator.token"

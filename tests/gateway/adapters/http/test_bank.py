@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import httpx2
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 from gateway.adapters.http import bank as bank_module
 from gateway.adapters.http.body import MOST_BODY_BYTES
 from gateway.domain import ledger
+from gateway.domain.requests import TopUp
 from gateway.services.ports import TopUpOutcome, Unavailable
 from tests.gateway.adapters.http.street import Street
 
@@ -27,12 +29,16 @@ PAY = {
 PATH = "/bank/v1/topups"
 
 
+def client_of(street: Street) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(street.bank()), base_url="http://bank")
+
+
 def balance(street: Street) -> int:
     return street.store.read_now(lambda tx: tx.balance(ledger.customer("A-1"), "CNY"))
 
 
 def assert_problem(answer: httpx2.Response, status: int, code: str, field: str | None = None) -> dict[str, object]:
-    problem = answer.json()
+    problem: dict[str, object] = answer.json()
     assert (answer.status_code, problem["code"], problem.get("field")) == (status, code, field), problem
     assert answer.headers["content-type"] == "application/problem+json"
     assert problem["type"] == f"urn:wattgate:problem:{code}" and problem["status"] == status
@@ -222,7 +228,7 @@ async def test_media_types(bank: httpx2.AsyncClient, headers: dict[str, str], st
 
 
 async def test_a_body_without_a_length_is_refused(bank: httpx2.AsyncClient) -> None:
-    async def chunks():  # type: ignore[no-untyped-def]
+    async def chunks() -> AsyncIterator[bytes]:
         yield json.dumps(PAY).encode()
 
     assert_problem(await bank.post(PATH, content=chunks(), headers={"content-type": "application/json"}), 411, "length_required")
@@ -278,43 +284,39 @@ async def test_an_error_of_ours_leaves_without_a_trace(bank: httpx2.AsyncClient,
     assert b"secret" not in answer.content and b"Traceback" not in answer.content
 
 
-async def test_a_slow_posting_is_answered_in_time_and_still_posted(
-    bank: httpx2.AsyncClient, street: Street, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    free = asyncio.Event()
+async def test_a_slow_posting_is_answered_in_time_and_still_posted(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    free, posted = asyncio.Event(), asyncio.Event()
     quick = street.topup
 
-    async def slow(topup: object) -> TopUpOutcome:
+    async def slow(topup: TopUp) -> TopUpOutcome:
         await free.wait()
-        return await quick(topup)  # type: ignore[arg-type]
+        outcome = await quick(topup)
+        posted.set()
+        return outcome
 
     monkeypatch.setattr(bank_module, "ANSWER_WITHIN_S", 0.01)
     monkeypatch.setattr(street, "topup", slow)
-    transport = httpx2.ASGITransport(street.bank())
-    async with httpx2.AsyncClient(transport=transport, base_url="http://bank") as client:
+    async with client_of(street) as client:
         assert_problem(await client.post(PATH, json=PAY), 503, "unavailable")
         assert_problem(await client.get(f"{PATH}/S-1"), 404, "not_found")
         free.set()
-        await asyncio.wait({asyncio.ensure_future(_posted(client))}, timeout=5)
+        await asyncio.wait_for(posted.wait(), 5)
+        monkeypatch.undo()
         assert (await client.post(PATH, json=PAY)).status_code == 200
 
 
-async def _posted(client: httpx2.AsyncClient) -> None:
-    while (await client.get(f"{PATH}/S-1")).status_code == 404:
-        await asyncio.sleep(0)
-
-
-async def test_a_reversed_payment_is_refused_again(bank: httpx2.AsyncClient, street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reversed_payment_is_refused_again(
+    bank: httpx2.AsyncClient, street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await bank.post(PATH, json=PAY)
     honest = street.topup
 
-    async def reversed_now(topup: object) -> TopUpOutcome:
-        outcome = await honest(topup)  # type: ignore[arg-type]
+    async def reversed_now(topup: TopUp) -> TopUpOutcome:
+        outcome = await honest(topup)
         return replace(outcome, payment=replace(outcome.payment, status="reversed"))
 
     monkeypatch.setattr(street, "topup", reversed_now)
-    transport = httpx2.ASGITransport(street.bank())
-    async with httpx2.AsyncClient(transport=transport, base_url="http://bank") as client:
+    async with client_of(street) as client:
         assert_problem(await client.post(PATH, json=PAY), 409, "reversed")
 
 

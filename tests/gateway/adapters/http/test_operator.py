@@ -178,7 +178,7 @@ async def test_a_cut_by_hand_is_queued_carried_out_and_seen(operator: httpx2.Asy
 async def test_an_order_without_an_id_gets_one(operator: httpx2.AsyncClient, street: Street) -> None:
     street.read("bus-1-1", energy_import="1.00")
     record = (await operator.post("/api/v1/meters/bus-1-1/restore", json={"reason": "visit"}, headers=BEARER)).json()
-    assert (record["id"], record["state"], record["cause"]) == ("fresh-id", "queued", "supply_wanted")
+    assert (record["id"], record["state"], record["final"]) == ("fresh-id", "queued", False)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,9 @@ async def test_looking_needs_the_token_where_it_is_not_open(street: Street, head
 
 @pytest.mark.parametrize("verb", ["cut", "restore", "allow_close"])
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer something-else-entirely"}])
-async def test_acting_always_needs_the_token(operator: httpx2.AsyncClient, street: Street, verb: str, headers: dict[str, str]) -> None:
+async def test_acting_always_needs_the_token(
+    operator: httpx2.AsyncClient, street: Street, verb: str, headers: dict[str, str]
+) -> None:
     answer = await operator.post(f"/api/v1/meters/bus-1-1/{verb}", json=CUT, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
     assert street.store.read_now(lambda tx: tx.commands(10)) == []

@@ -35,8 +35,8 @@ def server(*, fsync: bool = False) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="wattgate-pg-", dir="/var/tmp"))
     try:
         package = Path(spec.origin).parent
-        if root:  # the server refuses root, and nobody may not look into our folders
-            package = _copy_for_nobody(package, folder)
+        if root:  # the server refuses to run as root
+            package = _for_nobody(package, folder)
         programs = package / "pginstall" / "bin"
         data = folder / "data"
         _run([str(programs / "initdb"), "-D", str(data), *_INITDB], root)
@@ -63,13 +63,17 @@ def _as_nobody(root: bool) -> dict[str, object]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
-def _copy_for_nobody(package: Path, folder: Path) -> Path:
-    """The programs with the libraries they look for beside the package."""
-    libraries = package.with_name(package.name + ".libs")
-    shutil.copytree(libraries, folder / libraries.name)
+def _for_nobody(package: Path, folder: Path) -> Path:
+    """The programs where nobody can run them: in place, or copied with the libraries they look for beside the package."""
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    return Path(shutil.copytree(package, folder / package.name))
+    try:
+        _run([str(package / "pginstall" / "bin" / "initdb"), "--version"], root=True)
+        return package
+    except (CannotStart, OSError):  # our folders are closed to nobody
+        libraries = package.with_name(package.name + ".libs")
+        shutil.copytree(libraries, folder / libraries.name)
+        return Path(shutil.copytree(package, folder / package.name))
 
 
 def _run(command: list[str], root: bool) -> None:

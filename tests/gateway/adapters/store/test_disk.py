@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import shutil
@@ -151,6 +152,11 @@ class Faulty(SQLITE.Connection):  # type: ignore[misc,name-defined]
     fault: Exception | None = None
     after_writing = False
 
+    in_statement: tuple[str, Exception] | None = None
+
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(FaultyCursor)
+
     def commit(self) -> None:
         fault, Faulty.fault = Faulty.fault, None
         if fault is not None and not Faulty.after_writing:
@@ -158,6 +164,16 @@ class Faulty(SQLITE.Connection):  # type: ignore[misc,name-defined]
         super().commit()
         if fault is not None:
             raise fault
+
+
+class FaultyCursor(SQLITE.Cursor):  # type: ignore[misc,name-defined]
+    """Fails, once, in the statement that was named; the transaction goes on, as it does after SQLITE_BUSY and some I/O errors."""
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if Faulty.in_statement is not None and Faulty.in_statement[0] in sql:
+            (_, error), Faulty.in_statement = Faulty.in_statement, None
+            raise error
+        return super().execute(sql, *values)
 
 
 @pytest.fixture
@@ -171,7 +187,7 @@ def faulty(sqlite_file: Path) -> Iterator[tuple[Store, list[str]]]:
         options["factory"] = Faulty
 
     yield store, fatal
-    Faulty.fault, Faulty.after_writing = None, False
+    Faulty.fault, Faulty.after_writing, Faulty.in_statement = None, False, None
     store.close()
 
 
@@ -201,6 +217,36 @@ async def test_a_failed_fsync_stops_the_store_after_everybody_was_answered(
     store.close()
     with Store.open(str(sqlite_file)) as again:
         assert "C" not in paid(again) and len(fatal) == 1
+
+
+async def test_trouble_in_one_statement_undoes_its_use_case_alone(faulty: tuple[Store, list[str]]) -> None:
+    store, fatal = faulty
+    Faulty.in_statement = ("INSERT INTO payment", failing("database is locked", 5))
+    first, second = await batch(store, top_up("A"), top_up("B"))
+    assert isinstance(first, Unavailable) and second == "B"
+    assert paid(store) == {"B"} and fatal == []
+
+
+async def test_trouble_that_a_use_case_swallows_is_not_success(faulty: tuple[Store, list[str]]) -> None:
+    store, _ = faulty
+
+    def swallows(tx: Tx) -> str:
+        with contextlib.suppress(Unavailable):
+            top_up("A")(tx)
+        return "A"
+
+    Faulty.in_statement = ("INSERT INTO payment", failing("database is locked", 5))
+    first, second = await batch(store, swallows, top_up("B"))
+    assert isinstance(first, Unavailable) and second == "B"
+    assert paid(store) == {"B"}
+
+
+async def test_a_disk_that_fails_in_a_statement_stops_everything(faulty: tuple[Store, list[str]]) -> None:
+    store, fatal = faulty
+    Faulty.in_statement = ("INSERT INTO payment", failing("disk I/O error", 10))
+    answers = await asyncio.gather(store.write(top_up("A")), store.write(top_up("B")), return_exceptions=True)
+    assert all(isinstance(answer, Unavailable) for answer in answers) and len(fatal) == 1
+    assert paid(store) == set()
 
 
 def test_a_failed_fsync_in_a_command_line_verb_is_fatal_too(faulty: tuple[Store, list[str]]) -> None:

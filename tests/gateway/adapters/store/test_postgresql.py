@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from gateway.adapters.store import Store
+from gateway.services.ports import Tx, Unavailable
+from tests.gateway.adapters.store import rows
 from tests.gateway.adapters.store.contract import StoreContract
 
 
@@ -20,3 +23,36 @@ class TestPostgresql(StoreContract):
     def store(self, postgres_url: str) -> Iterator[Store]:
         with Store.open(postgres_url) as store:
             yield store
+
+    async def test_a_lost_connection_takes_its_batch_and_the_next_one_works(self, store: Store) -> None:
+        def add(tx: Tx) -> int:
+            return tx.add_outgoing(rows.MESSAGE)
+
+        def lose(tx: Tx) -> None:
+            cursor = tx._session._raw.cursor()  # type: ignore[attr-defined]
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        assert await store.write(add) == 1
+        answers = await asyncio.gather(*map(store.write, (add, lose, add)), return_exceptions=True)
+        assert all(isinstance(answer, Unavailable) for answer in answers[1:]), answers
+        assert await store.write(add) == 2 + isinstance(answers[0], int)
+        with pytest.raises(Exception, match="terminat"):
+            await store.read(lose)
+        assert await store.read(lambda tx: tx.outbox_state().last) == 2 + isinstance(answers[0], int)
+
+    async def test_a_swallowed_error_of_a_statement_is_not_success(self, store: Store) -> None:
+        """PostgreSQL runs nothing more in that savepoint; the caller must not hear that it worked."""
+
+        def swallows(tx: Tx) -> str:
+            tx.set_meta("k", "before")
+            try:
+                tx.save_meter(rows.METER)
+            except Exception:
+                return "done"
+            return "no error"
+
+        first, second = await asyncio.gather(
+            store.write(swallows), store.write(lambda tx: tx.add_outgoing(rows.MESSAGE)), return_exceptions=True
+        )
+        assert isinstance(first, Exception) and second == 1
+        assert await store.read(lambda tx: tx.meta("k")) is None

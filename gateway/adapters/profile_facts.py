@@ -1,0 +1,74 @@
+"""What a meter profile means to the rest of the house: its switch, its register's step, how long it takes to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.domain.meters import SwitchKind
+from protocols.dlt645.identifiers import describe
+from protocols.profiles import CoilSwitch, InternalSwitch, MeterProfile, plan_reads
+
+DEFAULT_SETTLE_MS = 4000
+"""For a meter without a switch; nobody waits for it."""
+
+TYPICAL_DELAY_MS = 100
+"""What a meter takes to answer, for estimates: the standard allows 20 to 500 ms, meters in the field take 25 to 180."""
+
+DLT645_BYTES = 20 + 20 + 4
+"""A read with four FE in front, and its answer without data but with the identifier (dlt645.md 2)."""
+
+MODBUS_BYTES = 8 + 5
+"""A read request and its answer without data, RTU."""
+
+BLOCK_VALUES = 5
+"""Values in a typical block: a total and four tariffs."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchFacts:
+    """What cuts, whether it can be read back for proof, and when after an acknowledgement that may be done."""
+
+    kind: SwitchKind
+    feedback: bool
+    settle_ms: int
+
+
+def switch_facts(device: MeterProfile) -> SwitchFacts:
+    """The switch of a meter, or of the module that switches for it."""
+    switch = device.switch
+    if switch is None:
+        return SwitchFacts(SwitchKind.NONE, False, DEFAULT_SETTLE_MS)
+    if isinstance(switch, InternalSwitch):
+        return SwitchFacts(SwitchKind.INTERNAL, True, switch.settle_s * 1000)
+    if isinstance(switch, CoilSwitch):
+        return SwitchFacts(SwitchKind.CONTACTOR, switch.feedback is not None, switch.settle_s * 1000)
+    return SwitchFacts(SwitchKind.EXTERNAL_AUTO, False, switch.settle_s * 1000)
+
+
+def password_class(device: MeterProfile) -> str | None:
+    """The class whose password the device's own switch needs; None when it needs none."""
+    return device.dlt645.password_class if device.dlt645 is not None and device.switch is not None else None
+
+
+def count_wh(meter: MeterProfile) -> int:
+    """One step of the total import register in Wh: 10 for DL/T 645 (XXXXXX.XX kWh), else as the profile says."""
+    for register in meter.modbus.registers if meter.modbus else ():
+        if register.quantity == "energy_import":
+            return max(1, int((register.type.resolution or register.type.scale).scaleb(3)))
+    return 10
+
+
+def round_ms(meter: MeterProfile, byte_ms: float, gap_ms: int) -> int:
+    """About how long it takes to read every group of this meter once. byte_ms: time of a byte on the wire, 0 over TCP."""
+    sizes: list[int] = []
+    if meter.dlt645 is not None:
+        reads = meter.dlt645
+        sizes = [DLT645_BYTES + _data_bytes(di) for di in (*reads.billing, *reads.instant[:1], *reads.status[:1])]
+    elif meter.quantities:
+        sizes = [MODBUS_BYTES + 2 * block.count for block in plan_reads(meter)]
+    return int(sum(size * byte_ms + TYPICAL_DELAY_MS + gap_ms for size in sizes))
+
+
+def _data_bytes(di: str) -> int:
+    item = describe(di)
+    return 0 if item is None else sum(field.length for field in item.fields[:BLOCK_VALUES])

@@ -1,0 +1,103 @@
+"""The configuration enters by difference: what the rules know about accounts and meters stays (design.md 5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.domain.limits import LimitPhase, LimitState, LoadLimit
+from gateway.domain.meters import Contact
+from gateway.domain.tariffs import Tariff
+from gateway.services.ports import Tx
+from tests.gateway.services.house import FLAT, POLICY, TWO_RATE, House, account, meter, yuan
+
+
+def test_an_opening_balance_is_booked_once(house: House) -> None:
+    house.settle(balance="12.34")
+    assert house.balance() == "12.340000"
+    for balance in ("12.34", "99", "0"):
+        house.later(hours=1).settle(balance=balance)
+        assert house.balance() == "12.340000"
+    assert (len(house.do(lambda tx: tx.entries(0, 99))), house.verified()) == (1, None)
+
+
+def test_a_debt_may_be_taken_over_and_nothing_is_no_entry(house: House) -> None:
+    house.settle(meter(account="debtor"), accounts=[account("debtor")], balance="-3.50")
+    house.settle(accounts=[account()], balance="0")
+    assert (house.balance("debtor"), house.balance()) == ("-3.500000", "0.000000")
+    assert (len(house.do(lambda tx: tx.entries(0, 99))), house.verified()) == (1, None)
+
+
+def test_state_is_kept_and_settings_follow(house: House) -> None:
+    house.settle(balance="1").exhaust()
+    house.carry_out(Contact.OPEN)
+    kept = {"protect_until_ms": 7, "limit_state": LimitState(LimitPhase.OVER, 5, 1)}
+
+    def remember(tx: Tx) -> None:
+        known = tx.account("A-1")
+        assert known is not None
+        tx.save_account(replace(known, **kept))  # type: ignore[arg-type]
+
+    house.do(remember)
+    before, meter_before = house.account(), house.meter()
+    limit = LoadLimit(5, 5, 5, 5)
+    changed = account(
+        holder="Wang", policy=replace(POLICY, low_micro=1), limit=limit, agreement="new", never_cut=True, tariff="two-rate"
+    )
+    house.settle(meter(line="bus-2", switch_line="bus-2", settle_ms=9), accounts=[changed])
+    assert house.account() == replace(changed, credit="cut", warned_ms=before.warned_ms, **kept)  # type: ignore[arg-type]
+    after = house.meter()
+    assert (after.line, after.settle_ms) == ("bus-2", 9)
+    for name in ("desired", "observed", "observed_ms", "cut_reasons"):
+        assert getattr(after, name) == getattr(meter_before, name)
+
+
+def test_what_has_not_changed_is_not_written(house: House) -> None:
+    house.settle(balance="1")
+    writes: list[str] = []
+
+    class Watching:
+        def __init__(self, tx: Tx) -> None:
+            self._tx = tx
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith(("save", "add", "set")):
+                writes.append(name)
+            return getattr(self._tx, name)
+
+    real = house.store.write_now
+    house.store.write_now = lambda usecase: real(lambda tx: usecase(Watching(tx)))  # type: ignore[method-assign, assignment, arg-type]
+    house.settle(balance="1")
+    assert writes == []
+    house.settle(meter(settle_ms=1), balance="1")
+    assert writes == ["save_meter"]
+
+
+def test_a_currency_is_for_ever(house: House) -> None:
+    euro = Tariff("euro", "EUR", {"energy_import": 1})
+    house.settle(balance="1")
+    with pytest.raises(ValueError, match="its currency cannot be changed to EUR"):
+        house.settle(accounts=[account(currency="EUR", tariff="euro", holder="Wang")], tariffs=[FLAT, TWO_RATE, euro])
+    assert (house.account().currency, house.account().holder) == ("CNY", "Li Wei")  # all or nothing
+
+
+def test_a_new_price_counts_from_the_last_confirmed_reading(house: House) -> None:
+    house.settle(balance="100").exhaust(total="1.00")
+    assert house.balance() == "99.500000"
+    house.settle(tariffs=[Tariff("flat", "CNY", {"energy_import": 1_000_000}), TWO_RATE])
+    house.later(minutes=1).block(total="2.00")
+    assert (house.balance(), house.verified()) == ("98.500000", None)
+
+
+def test_a_waiting_command_follows_its_switch_to_another_line(house: House) -> None:
+    house.settle(balance="1").exhaust()
+    house.carry_out(Contact.OPEN)
+    house.topup("10.00")
+    house.settle(meter(line="bus-2", switch_line="bus-2"))
+    assert [c.line for c in house.open()] == ["bus-2"]
+    assert house.do(lambda tx: tx.open_commands(line="bus-1")) == []
+
+
+def test_money_of_the_archive_is_exact() -> None:
+    assert yuan("12.345678") == 12_345_678
