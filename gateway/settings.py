@@ -99,6 +99,7 @@ class Bank(Table):
 class Mqtt(Table):
     host: str
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    version: Literal["5", "3.1.1"] | None = None
     commands: bool = False
 
 

@@ -13,6 +13,8 @@ from protocols.profiles import MeterProfile, ProfileError
 
 __all__ = ["MeterProfile", "ProfileError", "config_folder", "load_profile", "load_profiles", "profile"]
 
+__all__ = ["MeterProfile", "ProfileError", "config_folder", "load_profile", "load_profiles", "profile"]
+
 
 def config_folder() -> Path:
     """The folder config/, in the installed package (as gateway/config) or at the top of a checkout. Raises FileNotFoundError."""

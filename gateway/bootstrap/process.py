@@ -161,11 +161,11 @@ class Gateway:
         if mqtt is None:
             return None
         key = self.store.read_now(lambda tx: tx.meta("pseudonym_key")) or ""
-        broker = Broker(mqtt.host, mqtt.port)
+        broker = Broker(mqtt.host, mqtt.port, protocol={"5": 5, "3.1.1": 4, None: None}[mqtt.version])
         link = MqttLink(
             broker,
             self.settings.gateway.id,
-            pseudonym_key=key.encode(),
+            pseudonym_key=bytes.fromhex(key),
             commands=mqtt.commands,
             now_ms=self._clock.now_ms,
             rng=random.SystemRandom(),

@@ -24,7 +24,7 @@ from protocols.uplink.topics import Down, Topics, Up, UpTopic
 
 log = structlog.get_logger(__name__)
 
-CONNECT_S = 10.0
+CONNECT_S = 5.0
 """For the broker to be there: a person waits, and can call again."""
 
 ACHIEVED = ("verified", "allowed", "acknowledged")

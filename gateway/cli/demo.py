@@ -40,8 +40,8 @@ LOOK_S = 0.5
 STORY_S = 5.0
 """Between two looks at the gateway's readings and charges."""
 
-DARK_S = 3.0
-"""The household that ran out sits in the dark for this long, then it pays."""
+DARK_S = 7.0
+"""The household that ran out sits in the dark for this long, so that the cut is verified first (settle_s 4); then it pays."""
 
 OTHERS_PAY_S = 12.0
 """Some other household pays every so often."""
@@ -305,12 +305,23 @@ class Demo:
             "acknowledged": outbox["acknowledged"],
             "seconds": round(time.time() - self._started, 1),
         }
-        missing = self._missing(summary, [c for c in (*cuts, *restores) if c not in seen_cuts and c not in seen_restores])
+        unseen = [c for c in verified if c not in seen_cuts and c not in seen_restores]
+        missing = self._missing(summary, unseen) + self._debtor_missing(seen_cuts, seen_restores)
         for sentence in missing:
             print(sentence, file=sys.stderr)
         summary["ok"] = not missing
         print(json.dumps(summary) if self.options.as_json else _words(summary), flush=True)
         return not missing
+
+    def _debtor_missing(self, cuts: Sequence[Mapping[str, object]], restores: Sequence[Mapping[str, object]]) -> list[str]:
+        """The story that this is all about: cut for no credit, paid, restored."""
+        debtor = self.street.debtor.meter
+        missing = []
+        if not any(c["meter"] == debtor and c["cause"] == "energy_debt" for c in cuts):
+            missing.append(f"{debtor} was not seen cut for lack of credit")
+        if not any(c["meter"] == debtor for c in restores):
+            missing.append(f"{debtor} was not seen restored after its top-up")
+        return missing
 
     def _missing(self, summary: Mapping[str, object], unseen: Sequence[Mapping[str, object]]) -> list[str]:
         """What was not seen, or not true, in sentences."""

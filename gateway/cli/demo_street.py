@@ -120,7 +120,7 @@ def gateway_toml(street: Street, places: Places, speed: float) -> str:
         '[gateway]\nid = "demo"\ndata = "gateway"\nzone = "Asia/Shanghai"\npasswords = "passwords.toml"\n',
         f'[http]\nlisten = "{places.http}"\nopen_get = true\ntoken_file = "../operator.token"\n',
         '[bank]\nsignatures = "off"\nzone = "Asia/Shanghai"\n',
-        f'[mqtt]\nhost = "{mqtt_host}"\nport = {mqtt_port}\ncommands = true\n',
+        f'[mqtt]\nhost = "{mqtt_host}"\nport = {mqtt_port}\nversion = "3.1.1"\ncommands = true\n',
         '[uplink]\nacknowledge = "central"\n',
         '[clock]\nsource = "vouched"\n',
         f"[[scheme]]\n{SCHEME}\n",

@@ -96,7 +96,8 @@ class Progress:
 
     again: rows without the broker's acknowledgement in time. resend: ranges to be sent again. drain_at: loop time from which the
     next drained rows may go. heard: the highest number the centre has acknowledged. stuck, since, repeats: the lowest row at the
-    last look, the loop time since when (or since it was sent again), and how often that was.
+    last look, the loop time since when (or since it was sent again), and how often that was. probed: the highest number that had
+    been sent at the last probe, 0 once that was answered.
     """
 
     mark: int = 0
@@ -109,6 +110,7 @@ class Progress:
     stuck: int = 0
     since: float = 0.0
     repeats: int = 0
+    probed: int = 0
 
 
 class OutboxLoop:
@@ -128,6 +130,7 @@ class OutboxLoop:
         self._by, self._bounds = by, bounds
         self._at = Progress()
         self._epoch = ""
+        self._waits_for_store = False
 
     async def run(self) -> None:
         """Serves one connection after another; ends only by cancellation. The store must have its epoch."""
@@ -138,7 +141,9 @@ class OutboxLoop:
             except ConnectionError:
                 await asyncio.sleep(self._bounds.retry_s)  # the link says itself what happened
             except Unavailable as failed:
-                log.error(f"the outbox waits, the store is unavailable: {failed}")
+                if not self._waits_for_store:
+                    log.error(f"the outbox waits, the store is unavailable: {failed}")
+                self._waits_for_store = True
                 await asyncio.sleep(self._bounds.idle_s)
 
     def resend(self, epoch: str, ranges: Iterable[tuple[int, int]]) -> bool:
@@ -149,8 +154,13 @@ class OutboxLoop:
         return True
 
     def heard(self, upto: int) -> None:
-        """The centre has acknowledged this number; what it was sent before and does not have is lost, or on its last way."""
+        """The centre has acknowledged this number; what it was sent before and does not have is lost, or on its last way.
+
+        After a probe it answers for all that was sent before the probe.
+        """
         at = self._at
+        if upto >= at.stuck:
+            upto, at.probed = max(upto, at.probed), 0
         if at.heard <= at.stuck < upto:
             at.since, at.repeats = asyncio.get_running_loop().time(), 0
         at.heard = max(at.heard, upto)
@@ -226,10 +236,12 @@ class OutboxLoop:
         """What goes again because the lowest row stays unacknowledged; nothing while it is not yet time."""
         at, bounds = self._at, self._bounds
         lost = low < at.heard
-        if now - at.since < min((bounds.lost_s if lost else bounds.probe_s) * 2**at.repeats, bounds.longest_probe_s):
+        pause = (bounds.lost_s if lost else bounds.probe_s) * 2 ** min(at.repeats, 30)
+        if now - at.since < min(pause, bounds.longest_probe_s):
             return ()
         at.since, at.repeats = now, at.repeats + 1
         if not lost:
+            at.probed = at.live_after
             return await self._waiting(low)
         at.resend = [(low, at.heard)]
         return await self._missed()
@@ -243,6 +255,7 @@ class OutboxLoop:
         done = [row.seq for row, answer in zip(batch.rows, answers, strict=True) if answer is None]
         if done:
             await self._store.write(lambda tx: self._mark(tx, done, now_ms))
+            self._waits_for_store = False
         self._at.again = [row for row, answer in zip(batch.rows, answers, strict=True) if isinstance(answer, TimeoutError)]
         for answer in answers:
             if answer is not None and not isinstance(answer, TimeoutError):

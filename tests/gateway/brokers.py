@@ -12,20 +12,17 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.adapters.broker import BundledBroker
+from gateway.adapters.mqtt_link import Broker
 
 READY_S = 10
 
 MOSQUITTO = """
 listener {port} 127.0.0.1
 allow_anonymous true
-persistence true
-persistence_location {folder}/
-autosave_on_changes true
-autosave_interval 1
+persistence false
 max_queued_messages 100000
 max_inflight_messages 100
 set_tcp_nodelay true
-user root
 """
 
 
@@ -37,9 +34,10 @@ def free_port() -> int:
 
 
 class RealBroker(Protocol):
-    """A broker process. kill: without a chance to write anything."""
+    """A broker process. kill: without a chance to write anything. address: as one knows it who knows its version."""
 
     port: int
+    address: Broker
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -51,6 +49,7 @@ class Nats:
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
+        self.address = Broker(port=self.port, protocol=4)
         self._broker = BundledBroker(folder, self.port)
         self.start, self.stop = self._broker.start, self._broker.stop
 
@@ -61,17 +60,18 @@ class Nats:
 
 
 class Mosquitto:
-    """The Debian broker, with the settings that do not lose messages."""
+    """The Debian broker, without persistence: killed, it has forgotten all that it acknowledged, which is the hardest case."""
 
     def __init__(self, folder: Path, binary: str) -> None:
         self.port = free_port()
+        self.address = Broker(port=self.port, protocol=5)
         self._folder, self._binary = folder, binary
         self._child: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         self._folder.mkdir(exist_ok=True)
         config = self._folder / "mosquitto.conf"
-        config.write_text(MOSQUITTO.format(port=self.port, folder=self._folder))
+        config.write_text(MOSQUITTO.format(port=self.port))
         log = (self._folder / "mosquitto.log").open("ab")
         self._child = await asyncio.create_subprocess_exec(self._binary, "-c", str(config), stdout=log, stderr=log)
         log.close()

@@ -54,6 +54,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        self._clock_resolution = 1e-6  # after a virtual year a float's own step is coarser than the default of 1 ns
 
     def time(self) -> float:
         return self._jumping.now_s

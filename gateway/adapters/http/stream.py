@@ -60,6 +60,8 @@ class Stream:
         """End every stream, so that the listener can stop at once."""
         self._closed = True
         self._ticked.set()
+        if self._ticker is not None:
+            self._ticker.cancel()
 
     async def _events(self) -> AsyncIterator[bytes]:
         self._clients += 1

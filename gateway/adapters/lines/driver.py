@@ -155,9 +155,7 @@ class Driver:
         """Let go of the device."""
         await self._transport.close()
 
-    async def run(
-        self, exchange: Exchange[T], *, first_byte_timeout_ms: int = FIRST_BYTE_MS, gap_ms: int = GAP_MS
-    ) -> Timed[T]:
+    async def run(self, exchange: Exchange[T], *, first_byte_timeout_ms: int = FIRST_BYTE_MS, gap_ms: int = GAP_MS) -> Timed[T]:
         """One try. A broadcast is over when it is sent.
 
         Raises RequestError, NoAnswer, Garbled, Malformed, Refused, or LineDown (then the line is closed).

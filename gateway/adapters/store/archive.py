@@ -31,6 +31,9 @@ SAVE_METER = upsert(schema.meter)
 TARIFF = Statement(select(schema.tariff).where(schema.tariff.c.id == bindparam("tariff")))
 SAVE_TARIFF = upsert(schema.tariff)
 
+PARSED = 4096
+"""Rows whose values are kept: accounts and meters are read several times with every payment and reading and seldom change."""
+
 
 class Archive(Part):
     """The archive's share of a transaction."""
@@ -104,6 +107,7 @@ class Archive(Part):
         self._session.change(SAVE_TARIFF, id=tariff.id, currency=tariff.currency, prices=encode(tariff.prices))
 
 
+@lru_cache(maxsize=PARSED)
 def _account(row: Row) -> Account:
     ident, holder, currency, tariff, policy, limit, agreement, never_cut, protect_until_ms, closed, *state = row
     credit, warned_ms, phase, since_ms, spent = state
@@ -124,6 +128,7 @@ def _account(row: Row) -> Account:
     )
 
 
+@lru_cache(maxsize=PARSED)
 def _meter(row: Row) -> Meter:
     ident, line, address, protocol, profile, account, point, switch, switch_line, feedback, with_account, *rest = row
     settle_ms, max_power_w, count_wh, desired, observed, observed_ms, cut_reasons = rest
@@ -147,9 +152,6 @@ def _meter(row: Row) -> Meter:
         observed_ms,
         decode(cut_reasons, tuple[str, ...]),
     )
-
-
-# Policies are few and immutable, accounts are read with every payment and reading: their documents are parsed once.
 
 
 @lru_cache(maxsize=256)

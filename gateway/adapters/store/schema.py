@@ -160,7 +160,6 @@ entry = Table(
     _text("ref"),
     _text("previous"),
     _text("hash"),
-    UniqueConstraint("hash"),
     CheckConstraint("number > 0", "number"),
     CheckConstraint("length(hash) = 64 AND length(previous) = 64", "hash"),
 )
@@ -214,7 +213,6 @@ payment = Table(
     CheckConstraint("status IN ('posted', 'reversed', 'refused')", "status"),
     CheckConstraint("status <> 'posted' OR entry IS NOT NULL", "posted"),
     CheckConstraint("status <> 'refused' OR (problem IS NOT NULL AND receipt IS NULL AND entry IS NULL)", "refused"),
-    Index(None, "account", "at_ms"),
 )
 
 command = Table(

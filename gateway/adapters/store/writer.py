@@ -66,7 +66,7 @@ class Store:
         self._scheduled = False
         self._thread: threading.Thread | None = None
         self._reading = threading.BoundedSemaphore(MAX_READING)
-        self._readers: ThreadPoolExecutor | None = None
+        self._readers = None if inline else ThreadPoolExecutor(READERS, "store-reader")  # starts its threads when needed
 
     @classmethod
     def open(
@@ -107,7 +107,11 @@ class Store:
         return self._waiting.qsize()
 
     async def write(self, usecase: Callable[[Tx], T]) -> T:
-        """Run the use case in a transaction that others may share; returns when its effects are on disk, raises what it raised."""
+        """Run the use case in a transaction that others may share; returns when its effects are on disk, raises what it raised.
+
+        Unavailable: not done as far as we know. Where COMMIT itself failed (a disk or a server gone in that moment) only the next
+        start knows, so that whoever repeats must do it under the same identity.
+        """
         if self._refusal is not None:
             raise Unavailable(self._refusal)
         if self._waiting.qsize() >= MAX_WAITING:
@@ -136,12 +140,10 @@ class Store:
 
     async def read(self, query: Callable[[Tx], T]) -> T:
         """Run a query; it sees all that was answered before, and cannot write."""
-        if self._inline:
+        if self._readers is None:
             return self.read_now(query)
         if not self._reading.acquire(blocking=False):
             raise Unavailable(f"{MAX_READING} queries are waiting already")
-        if self._readers is None:
-            self._readers = ThreadPoolExecutor(READERS, "store-reader")
         try:
             running: Future[T] = self._readers.submit(self.read_now, query)
         except RuntimeError:
@@ -176,9 +178,12 @@ class Store:
         self.close()
 
     def _start_writer(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
-            self._thread.start()
+        if self._thread is not None:
+            return
+        with self._turn:  # two loops may come here at once
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
+                self._thread.start()
 
     def _serve(self) -> None:
         """The writer's thread: everything that waits, up to a batch, then again."""

@@ -31,8 +31,9 @@ def sent(topic: Topic, subject: str, body: dict[str, Json]) -> tuple[str, dict[s
 
 def test_a_reading() -> None:
     items: list[Json] = [{"quantity": "energy_import", "obis": "1-0:1.8.0", "value": "12.30", "unit": "kWh"}]
-    times: dict[str, Json] = {"asked_ms": NOON_MS - 500, "answered_ms": NOON_MS - 377, "stored_ms": NOON_MS}
-    topic, fields = sent(Topic.READING, "M1", {"point": "P1", "items": items, "quality": "single", "source": "live"} | times)
+    body: dict[str, Json] = {"point": "P1", "items": items, "quality": "single", "source": "live"}
+    body |= {"asked_ms": NOON_MS - 500, "answered_ms": NOON_MS - 377, "stored_ms": NOON_MS}
+    topic, fields = sent(Topic.READING, "M1", body)
     assert topic == "wattgate/v1/G1/up/reading/M1"
     assert fields == {
         "point": "P1",

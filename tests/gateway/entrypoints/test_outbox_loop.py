@@ -324,6 +324,20 @@ async def test_what_was_lost_behind_the_broker_goes_again_once_the_centre_is_hea
 
 
 @in_virtual_time
+async def test_an_answered_probe_brings_all_that_was_lost_before_it(tmp_path: Path) -> None:
+    async with house(tmp_path, bounds=Bounds(window=4, lost_s=5, probe_s=60)) as h:
+        h.link.connect()
+        await asyncio.sleep(0)
+        await h.add(10)
+        await asyncio.sleep(65)
+        assert h.link.seqs[10:] == [1, 2, 3, 4]
+        await h.ack(4)
+        h.loop.heard(4)
+        await asyncio.sleep(10)
+        assert h.link.seqs[14:] == [5, 6, 7, 8, 9, 10]
+
+
+@in_virtual_time
 async def test_with_the_broker_as_judge_a_puback_is_enough(tmp_path: Path) -> None:
     async with house(tmp_path, by="broker") as h:
         h.link.deaf = {2}

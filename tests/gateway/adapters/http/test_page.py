@@ -59,7 +59,8 @@ def test_a_directory_without_a_page_is_refused(tmp_path: Path) -> None:
 
 
 QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --virtual-time-budget=3000 --enable-logging=stderr --dump-dom"
 )
 
 
@@ -69,8 +70,8 @@ async def test_a_browser_draws_it_without_a_complaint(street: Street, tmp_path: 
         pytest.skip("Chromium is not installed: install the Debian package chromium to let the tests look at the page.")
     street.read("bus-1-1", energy_import="100.00", power="1.2500", voltage_a="229.9")
     street.read("bus-1-2", Contact.OPEN, energy_import="7.00", power="0.0000")
-    no_stream = Stream(street.store.read, street.status, most=0)  # the browser's virtual time stands while one is open
-    listener = Listener(street.operator(no_stream), "127.0.0.1", 0)
+    stream = Stream(street.store.read, street.status)
+    listener = Listener(street.operator(stream), "127.0.0.1", 0, before_stop=stream.close)
     serving = asyncio.create_task(listener.serve())
     flags = [*QUIET.split(), f"--user-data-dir={tmp_path / 'browser'}"]
     pipe = asyncio.subprocess.PIPE
@@ -89,5 +90,5 @@ async def test_a_browser_draws_it_without_a_complaint(street: Street, tmp_path: 
         ["bus-1-1", "A-1", "dlt645-2007", "bus-1", "229.9", "1.2500", "100.00", "20.00", "normal", "closed"],
         ["bus-1-2", "A-2", "dlt645-2007", "bus-1", "–", "0.0000", "7.00", "1.00", "low", "open→ closed"],
     ]
-    assert "Low balance, 1.00 CNY: the customer was warned" in dom and "u-over" in dom and ">healthy<" in dom
+    assert "Low balance, 1.00 CNY: the customer was warned" in dom and "u-over" in dom and ">healthy<" in dom and ">live<" in dom
     assert not [line for line in err.decode(errors="replace").splitlines() if ":CONSOLE:" in line]

@@ -113,6 +113,20 @@ async def test_two_listeners_never_share_a_port() -> None:
     second.close()
 
 
+async def test_a_cancelled_listener_gives_its_port_and_connections_back(street: Street) -> None:
+    listener = Listener(street.bank(), "127.0.0.1", 0)
+    serving = asyncio.create_task(listener.serve())
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(b"GET /none HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 404")
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    Listener(street.bank(), "127.0.0.1", listener.port).close()
+
+
 @pytest.mark.parametrize(
     ("host", "loopback"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("10.0.0.7", False), ("bank.example", False)],

@@ -179,7 +179,7 @@ class FaultyCursor(SQLITE.Cursor):  # type: ignore[misc,name-defined]
 @pytest.fixture
 def faulty(sqlite_file: Path) -> Iterator[tuple[Store, list[str]]]:
     fatal: list[str] = []
-    store = Store.open(str(sqlite_file), on_fatal=fatal.append)
+    store = Store.open(str(sqlite_file), inline=True, on_fatal=fatal.append)
     store.database.writer.dispose()
 
     @event.listens_for(store.database.writer, "do_connect")
@@ -244,7 +244,7 @@ async def test_trouble_that_a_use_case_swallows_is_not_success(faulty: tuple[Sto
 async def test_a_disk_that_fails_in_a_statement_stops_everything(faulty: tuple[Store, list[str]]) -> None:
     store, fatal = faulty
     Faulty.in_statement = ("INSERT INTO payment", failing("disk I/O error", 10))
-    answers = await asyncio.gather(store.write(top_up("A")), store.write(top_up("B")), return_exceptions=True)
+    answers = await batch(store, top_up("A"), top_up("B"))
     assert all(isinstance(answer, Unavailable) for answer in answers) and len(fatal) == 1
     assert paid(store) == set()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from gateway.adapters.store import Store
 from gateway.services.ports import Tx, Unavailable
 from tests.gateway.adapters.store import rows
-from tests.gateway.adapters.store.contract import StoreContract
+from tests.gateway.adapters.store.contract import StoreContract, archive
 
 
 @pytest.fixture
@@ -56,3 +58,28 @@ class TestPostgresql(StoreContract):
         )
         assert isinstance(first, Exception) and second == 1
         assert await store.read(lambda tx: tx.meta("k")) is None
+
+    def test_two_processes_that_want_the_same_rows_in_another_order_do_not_block_each_other(
+        self, store: Store, another: Callable[[], Store]
+    ) -> None:
+        """The batches of two processes take turns; by row locks alone these two would end in a deadlock."""
+        store.write_now(archive)
+        entered, met = (threading.Event(), threading.Event()), threading.Event()
+
+        def both(mine: int, first: str, second: str) -> Callable[[Tx], None]:
+            def usecase(tx: Tx) -> None:
+                assert tx.account(first) is not None
+                entered[mine].set()
+                if all(each.is_set() for each in entered):
+                    met.set()
+                met.wait(0.2)  # real time: the other process is another thread here, and is expected not to come
+                assert tx.account(second) is not None
+
+            return usecase
+
+        other = another()
+        with ThreadPoolExecutor(2) as pool:
+            one = pool.submit(store.write_now, both(0, "house-7", "house-8"))
+            two = pool.submit(other.write_now, both(1, "house-8", "house-7"))
+            assert (one.result(10), two.result(10)) == (None, None)
+        other.close()

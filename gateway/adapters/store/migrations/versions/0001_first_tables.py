@@ -177,7 +177,6 @@ def _money() -> None:
         sa.CheckConstraint("length(hash) = 64 AND length(previous) = 64", name=op.f("ck_entry_hash")),
         sa.CheckConstraint("number > 0", name=op.f("ck_entry_number")),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_entry")),
-        sa.UniqueConstraint("hash", name=op.f("uq_entry_hash")),
     )
     op.create_table(
         "leg",
@@ -227,7 +226,6 @@ def _money() -> None:
         sa.PrimaryKeyConstraint("bank", "institution", "scope", "serial", name=op.f("pk_payment")),
         sa.UniqueConstraint("entry", name=op.f("uq_payment_entry")),
     )
-    op.create_index("ix_payment_account_at_ms", "payment", ["account", "at_ms"])
 
 
 def _commands_and_messages() -> None:
