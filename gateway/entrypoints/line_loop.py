@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from gateway.domain.jobs import ClockJob, Failed, Fault, Group, Job, Outcome, ReadbackJob, ReadJob, SwitchJob
+from gateway.domain.jobs import Answered, ClockJob, Failed, Fault, Group, Job, Outcome, ReadbackJob, ReadJob, SwitchJob
 from gateway.domain.supply import Command, CommandState
 from gateway.services.note_line import note_line, note_meter
 from gateway.services.plan import LinePlan, SilenceChange, Wait
@@ -206,6 +206,8 @@ class LineLoop:
                 outcome = await self._perform(job, self._switches.get(job.meter))
                 now_ms, site = self._clock.now_ms(), self._site()
                 await self._keep(lambda tx: finish_readback(tx, command, outcome, site, now_ms), command)
+                if isinstance(outcome, Answered) and outcome.reading is not None:
+                    await self._record(job.meter, Answered(outcome.reading))
             case ReadJob(meter=meter, group=group):
                 separate = group is Group.SWITCH and meter in self._switches
                 outcome = await self._perform(job, self._switches[meter] if separate else self._reads.get(meter))

@@ -55,7 +55,7 @@ function drawChosen() {
     meter.account && `account ${meter.account}`,
     `address ${meter.address}`,
     `${meter.protocol} on ${meter.line}`,
-    `relay ${meter.relay.observed}${meter.relay.desired === meter.relay.observed ? "" : `, ordered ${meter.relay.desired}`}`,
+    `relay ${meter.relay.observed}${meter.relay.desired === meter.relay.observed || meter.relay.observed === "unknown" ? "" : `, ordered ${meter.relay.desired}`}`,
   ].filter(Boolean).join(" · ");
   chart.add(meter.meter, { balance: account?.balance, power: reading(meter, "power")?.value, at: meter.last_reading?.answered });
 }

@@ -22,7 +22,7 @@ function badge(text, tone = TONES[text] ?? "dim") {
 function relay({ desired, observed }) {
   const seen = badge(observed);
   seen.title = `read back: ${observed}; ordered: ${desired}`;
-  return desired === observed ? [seen] : [seen, badge(`→ ${desired}`, "wait")];
+  return desired === observed || observed === "unknown" ? [seen] : [seen, badge(`→ ${desired}`, "wait")];
 }
 
 /** Age in words short enough for a column. */

@@ -97,7 +97,9 @@ class Dlt645Link:
                 return Answered(reading(self._meter, [_items(answer)]), _switch(answer, None))
             case ReadbackJob() if self._switches:
                 answer = await self._read(self._reads.status[0])
-                return Answered(switch=_switch(answer, await self._load()))
+                load = await self._load()
+                shown = None if load is None else reading(self._meter, [load])
+                return Answered(shown, _switch(answer, None if load is None else power_w(load.value)))
             case SwitchJob() if self._switches:
                 await self._order(job)
                 return Answered()
@@ -121,11 +123,11 @@ class Dlt645Link:
             self._billing[n] = total
             return answer
 
-    async def _load(self) -> int | None:
-        """The load in W, None when the meter does not tell: the relay's word stands without it."""
+    async def _load(self) -> Timed[Sequence[Measurement]] | None:
+        """The power, None when the meter does not tell: the relay's word stands without it."""
         power = next((di for di in self._reads.instant if di.startswith(POWER)), None)
         try:
-            return None if power is None else power_w((await self._read(power)).value.items)
+            return None if power is None else _items(await self._read(power))
         except (NoAnswer, ProtocolError):
             return None
 

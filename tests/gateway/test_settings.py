@@ -1,0 +1,157 @@
+"""The configuration: every error at once, each with its key and reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.bootstrap.examine import examine
+from gateway.settings import Settings, SettingsError, load, secret_file
+
+GOOD = """
+[gateway]
+id = "g"
+
+[[line]]
+id = "a"
+kind = "serial"
+device = "/dev/null"
+
+[[tariff]]
+id = "flat"
+currency = "CNY"
+kind = "flat"
+price = "0.5"
+
+[[account]]
+id = "A"
+currency = "CNY"
+tariff = "flat"
+
+[[meter]]
+line = "a"
+address = "1"
+profile = "dlt645-single"
+account = "A"
+"""
+
+
+def settings(tmp_path: Path, text: str, environment: dict[str, str] | None = None) -> Settings:
+    path = tmp_path / "gateway.toml"
+    path.write_text(text)
+    return load(path, environment or {})
+
+
+def errors(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, text)
+    return [error.removeprefix(f"{tmp_path}/gateway.toml: ") for error in caught.value.errors]
+
+
+def test_a_good_file_loads_and_a_meter_is_named_by_its_place(tmp_path: Path) -> None:
+    assert settings(tmp_path, GOOD).meter[0].name == "a-1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('id = "g"', 'id = "g"\ncolour = "red"', "gateway.colour: is not a known key"),
+        ('id = "g"', "id = 7", "gateway.id: Input should be a valid string"),
+        ('id = "g"', 'id = "a b"', "gateway.id: an id is 1 to 64 letters, digits, _ or -"),
+        (
+            'id = "g"',
+            'id = "g"\nzone = "Mars/Olympus"',
+            "gateway.zone: 'Mars/Olympus' is no time zone; write one like Asia/Shanghai",
+        ),
+        ('[gateway]\nid = "g"', "", "gateway: is missing"),
+        ('device = "/dev/null"', "", "line[0]: a serial line needs a device, like /dev/serial/by-id/..."),
+        ('kind = "serial"', 'kind = "tcp"', "line[0]: a tcp line needs host and port"),
+        ('price = "0.5"', "price = 0.5", "tariff[0].price: Input should be a valid string"),
+        ('price = "0.5"', "", "tariff[0]: a flat tariff has a price and no rates"),
+        ('currency = "CNY"\ntariff', 'currency = "XXX"\ntariff', "account[0].currency: currency 'XXX' is not known here"),
+        ('currency = "CNY"\ntariff', 'currency = "EUR"\ntariff', "account A: is in EUR, but tariff flat prices in CNY"),
+        ('tariff = "flat"', 'tariff = "none"', "account A: there is no tariff none"),
+        ('tariff = "flat"', 'tariff = "flat"\nopening = "1"', "account[0]: money in CNY is written with exactly 2 decimals"),
+        ('tariff = "flat"', 'tariff = "flat"\npolicy = {low = "-1.00"}', "account[0]: policy.low must not lie below policy.cut"),
+        ('account = "A"', 'account = "B"', "meter a-1: there is no account B"),
+        ('line = "a"\naddress', 'line = "b"\naddress', "meter b-1: there is no line b"),
+        (
+            'account = "A"',
+            'account = "A"\n[[meter]]\nid = "other"\nline = "a"\naddress = "000001"\nprofile = "dlt645-single"',
+            "meter other: address 000001 on line a is already meter a-1",
+        ),
+        (
+            'id = "g"',
+            'id = "g"\n[http]\nlisten = "0.0.0.0:80"',
+            'bank: signatures = "off" is allowed only where http.listen is on loopback',
+        ),
+        ('id = "g"', 'id = "g"\n[http]\nlisten = "8080"', "http.listen: '8080' is no address to listen on"),
+        ('id = "g"', 'id = "g"\n[mqtt]\nhost = "far"\ncommands = true', "mqtt: commands are unsigned in this version"),
+    ],
+)
+def test_each_mistake_is_named_with_its_key(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    assert old in GOOD
+    (error,) = errors(tmp_path, GOOD.replace(old, new, 1))
+    assert error.startswith(sentence)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    wrong = (
+        GOOD.replace('id = "g"', 'id = "g"\ncolour = 1')
+        .replace('price = "0.5"', "price = 1")
+        .replace('kind = "serial"', 'kind = "x"')
+    )
+    assert len(errors(tmp_path, wrong)) == 3
+
+
+def test_what_is_not_toml_or_not_there_is_one_sentence(tmp_path: Path) -> None:
+    (error,) = errors(tmp_path, "[gateway")
+    assert error.startswith("is not TOML")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(tmp_path / "none.toml", {})
+
+
+def test_the_environment_overrides_single_keys(tmp_path: Path) -> None:
+    environment = {"WATTGATE_STORE__URL": "postgresql+psycopg://x/y", "WATTGATE_HTTP__OPEN_GET": "true", "WATTGATE_TOKEN": "no key"}
+    changed = settings(tmp_path, GOOD, environment)
+    assert (changed.store.url, changed.http.open_get) == ("postgresql+psycopg://x/y", True)
+
+
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("hush\n")
+    path.chmod(0o644)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        secret_file(path)
+    path.chmod(0o600)
+    assert secret_file(path) == "hush"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('profile = "dlt645-single"', 'profile = "dlt645-double"', "there is no meter profile 'dlt645-double'"),
+        ("", "", "its switch needs the password class control"),
+        (
+            'profile = "dlt645-single"',
+            'profile = "eastron-sdm630"\nswitch = {line = "a", address = "9", profile = "eastron-sdm630"}',
+            "profile eastron-sdm630 has no switch",
+        ),
+        ('kind = "serial"\ndevice = "/dev/null"', 'kind = "modbus-tcp"\nhost = "h"\nport = 1', "(modbus-tcp) does not carry"),
+        ('address = "1"\nprofile = "dlt645-single"', 'address = "300"\nprofile = "eastron-sdm630"', "a unit from 1 to 247"),
+    ],
+)
+def test_check_sees_what_profiles_say(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    report = examine(settings(tmp_path, GOOD.replace(old, new, 1)), tmp_path)
+    assert any(sentence in error for error in report.errors)
+
+
+def test_check_tells_the_round_time_and_refuses_a_shorter_limit_delay(tmp_path: Path) -> None:
+    limited = GOOD.replace('tariff = "flat"', 'tariff = "flat"\nlimit = {power_w = 100, delay_s = 1}').replace(
+        "dlt645-single", "dlt645-three"
+    )
+    slow = limited.replace('device = "/dev/null"', 'device = "/dev/null"\nbaud = 300')
+    report = examine(settings(tmp_path, slow), tmp_path)
+    assert report.lines[0].round_ms > 3000
+    assert any("shorter than a round of its line" in error for error in report.errors)
