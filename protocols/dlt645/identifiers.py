@@ -1,13 +1,15 @@
-"""What the payload of a data identifier means, in either dialect."""
+"""What the payload of a data identifier means, in either dialect, and how it is written."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from protocols.dlt645 import items_1997, items_2007
 from protocols.dlt645.frames import Dialect
 from protocols.dlt645.items import FieldValue, Item
-from protocols.dlt645.values import Number, Word
+from protocols.dlt645.values import Binary, Number, Value, Word
+from protocols.errors import RequestError
 from protocols.quantities import Measurement
 
 
@@ -25,10 +27,23 @@ def read_fields(di: str, payload: bytes, dialect: Dialect = Dialect.V2007) -> li
     return (item.read(payload) if item else None) or []
 
 
+def write_fields(di: str, values: Sequence[FieldValue | Value], dialect: Dialect = Dialect.V2007) -> bytes:
+    """The payload of these values, for a write or an answer. Raises RequestError for an unknown identifier or unfit values."""
+    item = describe(di, dialect)
+    if item is None:
+        raise RequestError(f"{di} is no identifier whose values we know")
+    return item.write(values)
+
+
 def decode(di: str, payload: bytes, dialect: Dialect = Dialect.V2007) -> list[Measurement]:
     """The measurements of a payload: its numbers and status words. Texts, digits and times are no measurements (`read_fields`)."""
+    return measurements(read_fields(di, payload, dialect))
+
+
+def measurements(values: Sequence[FieldValue]) -> list[Measurement]:
+    """Those of the values that are numbers or status words."""
     return [
         Measurement(found.field.quantity, found.value if isinstance(found.value, Decimal) else None, found.field.unit)
-        for found in read_fields(di, payload, dialect)
-        if isinstance(found.field.format, Number | Word)
+        for found in values
+        if isinstance(found.field.format, Number | Word | Binary)
     ]

@@ -1,15 +1,39 @@
-"""The shape of a data item: which values its payload holds, in wire order."""
+"""The shape of a data item: which values its payload holds, in wire order, and on whose word we say so."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from itertools import accumulate
 
-from protocols.dlt645.values import Format, Stamp
+from protocols.dlt645.values import FILLER, Format, Stamp, Value
+from protocols.errors import RequestError
 
 PHASES = {1: "a", 2: "b", 3: "c"}
+
+
+class Layer(StrEnum):
+    """Which document brought an item into the protocol (dlt645.md 1); the values are for people."""
+
+    V1997 = "DL/T 645-1997"
+    V2007 = "DL/T 645-2007"
+    GRID_2009 = "State Grid 2009"
+    GRID_2013 = "State Grid 2013"
+    VENDOR = "vendor"
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """On whose word a layout rests. clause: table or section; weak: on one source alone, or the sources disagree."""
+
+    layer: Layer
+    clause: str
+    weak: bool = False
+
+
+UNSTATED = Basis(Layer.V2007, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +49,22 @@ class Field:
     def length(self) -> int:
         """Bytes, the time included."""
         return self.format.length + (self.at.length if self.at else 0)
+
+    def decode(self, raw: bytes) -> FieldValue:
+        """The value of exactly `length` bytes."""
+        value = self.format.decode(raw[: self.format.length])
+        if self.at is None:
+            return FieldValue(self, value)
+        digits = self.at.decode(raw[self.format.length :])
+        return FieldValue(self, value, None if digits is None else self.at.text(digits))
+
+    def encode(self, value: FieldValue | Value) -> bytes:
+        """The bytes of a value; a bare one has no time. Raises RequestError when it does not fit the format."""
+        found = value if isinstance(value, FieldValue) else FieldValue(self, None)
+        data = self.format.encode(found.value if isinstance(value, FieldValue) else value)
+        if self.at is None:
+            return data
+        return data + (FILLER * self.at.length if found.at is None else self.at.encode(self.at.digits(found.at)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +85,7 @@ class Item:
     block: bool = False
     trailer: bytes = b""
     """What some meters put behind a block and which is no value (AA in 1997)."""
+    basis: Basis = UNSTATED
 
     def cut(self, payload: bytes) -> tuple[Field, ...] | None:
         """The fields that fill this payload exactly; None when no number of whole values does."""
@@ -65,25 +106,35 @@ class Item:
             return None
         values, start = [], 0
         for field in fields:
-            raw = payload[start : start + field.length]
-            values.append(_value(field, raw))
+            values.append(field.decode(payload[start : start + field.length]))
             start += field.length
         return values
 
+    def write(self, values: Sequence[FieldValue | Value]) -> bytes:
+        """The payload of these values, in the order of `fields`; a block may have fewer. None: filled with FF.
 
-def _value(field: Field, raw: bytes) -> FieldValue:
-    value = field.format.decode(raw[: field.format.length])
-    if field.at is None:
-        return FieldValue(field, value)
-    digits = field.at.decode(raw[field.format.length :])
-    return FieldValue(field, value, None if digits is None else field.at.text(digits))
+        Raises RequestError for another number of values, or one that does not fit its format.
+        """
+        if not 0 < len(values) <= len(self.fields) or (len(values) < len(self.fields) and not self.block):
+            raise RequestError(f"{self.di} has {len(self.fields)} values, not {len(values)}")
+        return b"".join(field.encode(value) for field, value in zip(self.fields, values, strict=False))
 
 
-def block(di: str, fields: Iterable[Field], trailer: bytes = b"") -> Item:
+def block(di: str, fields: Iterable[Field], trailer: bytes = b"", basis: Basis = UNSTATED) -> Item:
     """An item whose payload ends where the meter's tariffs, phases or months end."""
-    return Item(di, tuple(fields), block=True, trailer=trailer)
+    return Item(di, tuple(fields), block=True, trailer=trailer, basis=basis)
 
 
 def rated(name: str, rate: int = 0, past: int = 0) -> str:
     """The name of a quantity for a tariff (0: total) and a past settlement period (0: now)."""
     return name + (f"_t{rate}" if rate else "") + (f"_settlement_{past}" if past else "")
+
+
+Row = tuple[str, Format, str]
+"""Quantity, format and unit of an item of one value."""
+
+
+def single(di: str, row: Row, basis: Basis) -> Item:
+    """The item of one value."""
+    name, form, unit = row
+    return Item(di, (Field(name, form, unit),), basis=basis)

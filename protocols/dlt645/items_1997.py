@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from protocols.dlt645.items import PHASES, Field, Item, block, rated
-from protocols.dlt645.values import Digits, Format, Number, Stamp, Word
+from protocols.dlt645.items import PHASES, Basis, Field, Item, Layer, Row, block, rated, single
+from protocols.dlt645.values import Code, Digits, Format, Number, Stamp, Word
 
 DIRECTIONS = {1: "import", 2: "export", 3: "q1", 4: "q4", 5: "q2", 6: "q3"}
 """High nibble of DI0; 3 to 6 are quadrants of reactive quantities only."""
@@ -24,7 +24,12 @@ _AA = b"\xaa"
 _PAST = {0x0: 0, 0x4: 1, 0x8: 2}
 """Low nibble of DI1 without its lowest bits -> months back."""
 
-_SINGLE: dict[str, tuple[str, Format, str]] = {
+_TABLE = Basis(Layer.V1997, "DL/T 645-1997, dlt645.md 9")
+_WEAK = Basis(Layer.V1997, "dlt645.md 9, one peer's table", weak=True)
+ZONES, SEGMENTS, DAY_TABLES, HOLIDAYS = 14, 10, 8, 13
+_BYTE = Number(1)
+
+_SINGLE: dict[str, Row] = {
     "B210": ("programmed_at", _TIME, ""),
     "B211": ("demand_reset_at", _TIME, ""),
     "B212": ("programming_count", Number(2), ""),
@@ -42,19 +47,37 @@ _SINGLE: dict[str, tuple[str, Format, str]] = {
     "C032": ("meter_number", Digits(6), ""),
     "C033": ("customer_number", Digits(6), ""),
     "C034": ("device_number", Digits(6), ""),
-    "C111": ("demand_period", Number(1), "min"),
-    "C112": ("demand_slip", Number(1), "min"),
+    "C111": ("demand_period", _BYTE, "min"),
+    "C112": ("demand_slip", _BYTE, "min"),
     "C117": ("reading_day", Stamp("DDhh"), ""),
     "C211": ("pulse_width", Number(2), "ms"),
-    "C310": ("zone_count", Number(1), ""),
-    "C311": ("day_table_count", Number(1), ""),
-    "C312": ("segment_count", Number(1), ""),
-    "C313": ("rate_count", Number(1), ""),
-    "C314": ("holiday_count", Number(1), ""),
+    "C212": ("password", Code(4), ""),
+    "C310": ("zone_count", _BYTE, ""),
+    "C311": ("day_table_count", _BYTE, ""),
+    "C312": ("segment_count", _BYTE, ""),
+    "C313": ("rate_count", _BYTE, ""),
+    "C314": ("holiday_count", _BYTE, ""),
     "C510": ("load_record_start", _TIME, ""),
     "C511": ("load_record_interval", Number(2), "min"),
 }
 """Items of one value."""
+_DISPUTED: dict[str, Row] = {
+    "C113": ("display_seconds", _BYTE, "s"),
+    "C114": ("display_stop_seconds", _BYTE, "s"),
+    "C115": ("energy_decimals", _BYTE, ""),
+    "C116": ("power_decimals", _BYTE, ""),
+    "C118": ("load_day", _BYTE, ""),
+    "C119": ("active_initial_reading", Number(4, 1), "kWh"),
+    "C11A": ("reactive_initial_reading", Number(4, 1), "kvarh"),
+}
+"""Their place in the list, or their decimals, are known from one source alone."""
+_BREAKS: dict[int, tuple[str, Format, str]] = {
+    1: ("count", Number(2), ""),
+    2: ("minutes", Number(3), "min"),
+    3: ("started_at", _TIME, ""),
+    4: ("ended_at", _TIME, ""),
+}
+"""High nibble of DI0 in B3xx -> what is told of phase breaks; low nibble 0 all, 1 to 3 one phase."""
 
 
 def _register(di: str, stem: str, units: tuple[str, str], form: Format, suffix: str = "") -> Item | None:
@@ -69,8 +92,8 @@ def _register(di: str, stem: str, units: tuple[str, str], form: Format, suffix: 
         return Field(rated(name, rate, _PAST[kind]), form, units[reactive])
 
     if rate == _BLOCK:
-        return block(di, (field(n) for n in range(_RATES + 1)), _AA)
-    return Item(di, (field(rate),))
+        return block(di, (field(n) for n in range(_RATES + 1)), _AA, _TABLE)
+    return Item(di, (field(rate),), basis=_TABLE)
 
 
 def _energy(di: str) -> Item | None:
@@ -82,6 +105,8 @@ def _demand(di: str) -> Item | None:
 
 
 def _variable(di: str) -> Item | None:
+    if di[1] == "3":
+        return _phase_break(di)
     if di[1] != "6":
         return _register(di, "demand", ("", ""), _TIME, "_max_at")
     kind, phase = int(di[2], 16), int(di[3], 16)
@@ -90,18 +115,39 @@ def _variable(di: str) -> Item | None:
     name, unit, number, has_total = INSTANT[kind]
     names = {**({0: name} if has_total else {}), **{n: f"{name}_{p}" for n, p in PHASES.items()}}
     if phase == _BLOCK:
-        return block(di, (Field(each, number, unit) for each in names.values()), _AA)
-    return Item(di, (Field(names[phase], number, unit),)) if phase in names else None
+        return block(di, (Field(each, number, unit) for each in names.values()), _AA, _TABLE)
+    return Item(di, (Field(names[phase], number, unit),), basis=_TABLE) if phase in names else None
 
 
-_RULES: dict[str, Callable[[str], Item | None]] = {"9": _energy, "A": _demand, "B": _variable}
+def _phase_break(di: str) -> Item | None:
+    what, phase = int(di[2], 16), int(di[3], 16)
+    places = {0: "", **{n: f"_{p}" for n, p in PHASES.items()}}
+    if what not in _BREAKS or phase not in places:
+        return None
+    name, form, unit = _BREAKS[what]
+    return single(di, (f"phase_broken{places[phase]}_{name}", form, unit), _TABLE)
+
+
+def _times(di: str) -> Item | None:
+    """Zones (C32n), the segments of day tables 1 to 8 (C33n to C3An) and holidays (C41n), from 1 on."""
+    kind, number = int(di[1:3], 16), int(di[3], 16)
+    if kind == 0x32 and 1 <= number <= ZONES:
+        return single(di, (f"zone_{number}", Stamp("MMDDNN"), ""), _TABLE)
+    if 0x33 <= kind < 0x33 + DAY_TABLES and 1 <= number <= SEGMENTS:
+        return single(di, (f"day_{kind - 0x32}_segment_{number}", Stamp("hhmmNN"), ""), _TABLE)
+    if kind == 0x41 and 1 <= number <= HOLIDAYS:
+        return single(di, (f"holiday_{number}", Stamp("MMDDNN"), ""), _WEAK)  # how many there are is not certain
+    return None
+
+
+_RULES: dict[str, Callable[[str], Item | None]] = {"9": _energy, "A": _demand, "B": _variable, "C": _times}
 """High nibble of DI1 -> the rule that knows its identifiers."""
 
 
 @lru_cache(maxsize=1024)  # the useful identifiers are a few hundred of 2**16
 def describe(di: str) -> Item | None:
     """The item of 4 hex digits DI1 DI0, or None when we do not know it."""
-    if di in _SINGLE:
-        name, form, unit = _SINGLE[di]
-        return Item(di, (Field(name, form, unit),))
+    for rows, basis in ((_SINGLE, _TABLE), (_DISPUTED, _WEAK)):
+        if di in rows:
+            return single(di, rows[di], basis)
     return _RULES[di[0]](di) if di[0] in _RULES else None

@@ -1,103 +1,87 @@
-"""The answering side of DL/T 645-2007: bytes to typed requests, and the frames of the answers."""
+"""The answering side of DL/T 645: bytes to typed requests, who must heed them, and the frames of the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import ClassVar
+from enum import Enum
 
-from protocols.bcd import decode_bcd, decode_digits, encode_digits
 from protocols.dlt645 import codes
-from protocols.dlt645.frames import ANY, BROADCAST, Deframer, Frame, covers, encode
-from protocols.dlt645.values import decode_minute, decode_second
-from protocols.errors import RequestError
-
-MAX_ANSWER = 200
-"""DATA bytes of one answer (DL/T 645-2007); longer payloads are split and asked for with 12."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadRequest:
-    """11. count and when: only for load records; the number of blocks and the naive meter-local time of the first."""
-
-    control: ClassVar[int] = codes.READ
-    address: str
-    di: str
-    count: int | None = None
-    when: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SubsequentRequest:
-    """12: part `seq` (1 to 255) of an answer that was too long for one frame."""
-
-    control: ClassVar[int] = codes.READ_NEXT
-    address: str
-    di: str
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReadAddressRequest:
-    """13."""
-
-    control: ClassVar[int] = codes.READ_ADDRESS
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class ControlRequest:
-    """1C in plain text. code: N1 as received; password and operator: digits high pair first; level: PA.
-
-    expiry: None when `expiry_raw` (6 bytes, wire order) is no date, or is missing as in the short form (L = 9) in the wild.
-    """
-
-    control: ClassVar[int] = codes.CONTROL
-    address: str
-    code: int
-    level: int
-    password: str
-    operator: str
-    n2: int
-    expiry: datetime | None
-    expiry_raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class BroadcastTimeRequest:
-    """08. when: naive; None when the bytes are no date."""
-
-    control: ClassVar[int] = codes.BROADCAST_TIME
-    address: str
-    when: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class WriteRequest:
-    """14. password and operator: digits high pair first; data: the new value in wire order."""
-
-    control: ClassVar[int] = codes.WRITE
-    address: str
-    di: str
-    level: int
-    password: str
-    operator: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownRequest:
-    """Any other request, and known ones whose DATA has an impossible length."""
-
-    address: str
-    control: int
-    data: bytes
-
-
-Request = (
-    ReadRequest | SubsequentRequest | ReadAddressRequest | ControlRequest | BroadcastTimeRequest | WriteRequest | UnknownRequest
+from protocols.dlt645.frames import ANY, BROADCAST, Deframer, Dialect, Frame, covers
+from protocols.dlt645.slave_1997 import (
+    ChangePassword97Request,
+    ChangeSpeed97Request,
+    DemandReset97Request,
+    Read97Request,
+    Request97,
+    Reread97Request,
+    Slave97,
+    Subsequent97Request,
+    Write97Request,
+    WriteAddress97Request,
+    read_answer_97,
+    request_of_97,
+    reread_answer_97,
 )
+from protocols.dlt645.slave_2007 import (
+    BroadcastTimeRequest,
+    ChangePasswordRequest,
+    ChangeSpeedRequest,
+    ControlRequest,
+    DemandResetRequest,
+    EventClearRequest,
+    FreezeRequest,
+    MeterClearRequest,
+    OutputRequest,
+    ReadAddressRequest,
+    ReadRequest,
+    Request,
+    SealedControlRequest,
+    SecurityRequest,
+    SubsequentRequest,
+    UnknownRequest,
+    WriteAddressRequest,
+    WriteRequest,
+    request_of,
+)
+from protocols.dlt645.slave_answers import (
+    MAX_ANSWER,
+    address_answer,
+    control_answer,
+    error_answer,
+    password_data,
+    plain_answer,
+    read_answer,
+    security_answer,
+    write_answer,
+)
+
+__all__ = [
+    "MAX_ANSWER", "Attention", "BroadcastTimeRequest", "ChangePassword97Request", "ChangePasswordRequest", "ChangeSpeed97Request",
+    "ChangeSpeedRequest", "ControlRequest", "DemandReset97Request", "DemandResetRequest", "EventClearRequest", "FreezeRequest",
+    "MeterClearRequest", "OutputRequest", "Read97Request", "ReadAddressRequest", "ReadRequest", "Request", "Request97",
+    "Reread97Request", "SealedControlRequest", "SecurityRequest", "Slave", "Slave97", "Subsequent97Request", "SubsequentRequest",
+    "UnknownRequest", "Write97Request", "WriteAddress97Request", "WriteAddressRequest", "WriteRequest", "address_answer",
+    "attention", "control_answer", "error_answer", "matches", "password_data", "plain_answer", "read_answer", "read_answer_97",
+    "request_of", "request_of_97", "reread_answer_97", "security_answer", "write_answer",
+]  # fmt: skip
+
+_ABBREVIATED = {
+    Dialect.V2007: {codes.READ, codes.READ_NEXT},
+    Dialect.V1997: {codes.READ_1997, codes.READ_NEXT_1997, codes.REREAD_1997},
+}
+"""Reading alone may be asked of an abbreviated address (dlt645.md 2)."""
+_POINT_TO_POINT = {
+    Dialect.V2007: {codes.READ_ADDRESS: ANY, codes.WRITE_ADDRESS: ANY},
+    Dialect.V1997: {codes.WRITE_ADDRESS_1997: BROADCAST},
+}
+_BROADCAST = {Dialect.V2007: {codes.BROADCAST_TIME, codes.FREEZE, codes.OUTPUT}, Dialect.V1997: {codes.BROADCAST_TIME}}
+
+
+class Attention(Enum):
+    """What a meter does about a request by its address alone."""
+
+    ANSWER = "answer"
+    OBEY = "obey without an answer"
+    IGNORE = "ignore"
 
 
 class Slave:
@@ -120,103 +104,23 @@ def matches(pattern: str, own_address: str) -> bool:
     return pattern == BROADCAST or covers(pattern, own_address)
 
 
-def read_answer(address: str, di: str, data: bytes, seq: int = 0, preamble: int = 4) -> bytes:
-    """Part `seq` of the payload `data` of `di`: 91 or B1 for 0, then 92 or B2 with SEQ at its end.
+def attention(control: int, pattern: str, own_address: str, dialect: Dialect = Dialect.V2007) -> Attention:
+    """Whether a meter with this address answers a request, obeys it silently, or leaves it to others (dlt645.md 2 and 3).
 
-    address: the meter's own. Raises RequestError for a part that does not exist.
+    To 99 x 6 nobody answers, but many 1997 meters do answer a read of it. AA stands for the leading pairs alone, and only in reads.
     """
-    wire_di = encode_digits(di)
-    first, later = MAX_ANSWER - len(wire_di), MAX_ANSWER - len(wire_di) - 1
-    begin = first + (seq - 1) * later if seq else 0
-    end = begin + (later if seq else first)
-    if seq and not (0 < seq <= 255 and begin < len(data)):
-        raise RequestError(f"{di} has no part {seq}")
-    control = (codes.READ_NEXT if seq else codes.READ) | 0x80 | (0x20 if end < len(data) else 0)
-    return _reply(address, control, wire_di + data[begin:end] + (bytes([seq]) if seq else b""), preamble)
-
-
-def address_answer(address: str, preamble: int = 4) -> bytes:
-    """93 with the meter's own address."""
-    return _reply(address, codes.READ_ADDRESS | 0x80, encode_digits(address), preamble)
-
-
-def control_answer(address: str, word: bytes = b"", preamble: int = 4) -> bytes:
-    """9C: accepted; word: the 2 bytes of the extended answer."""
-    return _reply(address, codes.CONTROL | 0x80, word, preamble)
-
-
-def write_answer(address: str, preamble: int = 4) -> bytes:
-    """94: written."""
-    return _reply(address, codes.WRITE | 0x80, b"", preamble)
-
-
-def error_answer(address: str, control: int, error: int | bytes, preamble: int = 4) -> bytes:
-    """The refusal of a request with this control code. error: the byte ERR, or a whole word in wire order."""
-    return _reply(address, control | 0xC0, bytes([error]) if isinstance(error, int) else error, preamble)
-
-
-def _reply(address: str, control: int, data: bytes, preamble: int) -> bytes:
-    if not address.isdecimal() or address in (ANY, BROADCAST):
-        raise RequestError(f"a meter answers with its own address, not with {address!r}")
-    return encode(Frame(address, control, data), preamble)
+    if pattern == own_address:
+        return Attention.OBEY if control == codes.BROADCAST_TIME else Attention.ANSWER
+    if pattern == _POINT_TO_POINT[dialect].get(control):
+        return Attention.ANSWER
+    if pattern == BROADCAST:
+        if control in _BROADCAST[dialect]:
+            return Attention.OBEY
+        read_97 = dialect is Dialect.V1997 and control in _ABBREVIATED[dialect]
+        return Attention.ANSWER if read_97 else Attention.IGNORE
+    leading = "AA" not in pattern.lstrip("A") and covers(pattern, own_address)
+    return Attention.ANSWER if leading and control in _ABBREVIATED[dialect] else Attention.IGNORE
 
 
 def _requests(frames: list[Frame]) -> list[Request]:
-    return [_request(frame) for frame in frames if not frame.is_response]
-
-
-def _request(frame: Frame) -> Request:
-    parse = _PARSERS.get(frame.control)
-    return (parse(frame) if parse else None) or UnknownRequest(frame.address, frame.control, frame.data)
-
-
-def _read(frame: Frame) -> Request | None:
-    data = frame.data
-    if len(data) not in (4, 5, 10):
-        return None
-    count = decode_bcd(data[4:5])
-    return ReadRequest(frame.address, decode_digits(data[:4]), count, decode_minute(data[5:]))
-
-
-def _read_next(frame: Frame) -> Request | None:
-    if len(frame.data) != 5 or not frame.data[4]:
-        return None
-    return SubsequentRequest(frame.address, decode_digits(frame.data[:4]), frame.data[4])
-
-
-def _read_address(frame: Frame) -> Request | None:
-    return None if frame.data else ReadAddressRequest(frame.address)
-
-
-def _control(frame: Frame) -> Request | None:
-    data = frame.data
-    if len(data) not in (9, 16):
-        return None
-    level, password, operator = _credentials(data)
-    n2 = data[9] if len(data) > 9 else 0
-    return ControlRequest(frame.address, data[8], level, password, operator, n2, decode_second(data[10:]), data[10:])
-
-
-def _broadcast_time(frame: Frame) -> Request | None:
-    return BroadcastTimeRequest(frame.address, decode_second(frame.data)) if len(frame.data) == 6 else None
-
-
-def _write(frame: Frame) -> Request | None:
-    if len(frame.data) < 12:
-        return None
-    return WriteRequest(frame.address, decode_digits(frame.data[:4]), *_credentials(frame.data[4:]), frame.data[12:])
-
-
-def _credentials(data: bytes) -> tuple[int, str, str]:
-    """PA, password, operator."""
-    return data[0], decode_digits(data[1:4]), decode_digits(data[4:8])
-
-
-_PARSERS: dict[int, Callable[[Frame], Request | None]] = {
-    codes.READ: _read,
-    codes.READ_NEXT: _read_next,
-    codes.READ_ADDRESS: _read_address,
-    codes.CONTROL: _control,
-    codes.BROADCAST_TIME: _broadcast_time,
-    codes.WRITE: _write,
-}
+    return [request_of(frame) for frame in frames if not frame.is_response]

@@ -35,6 +35,34 @@ _NAMES_1997 = {
     "C020": ("manual_reading", "demand_by_interval", "battery_low", "active_reversed", "reactive_reversed"),
     "C021": ("dead_a", "dead_b", "dead_c", "", "over_voltage_a", "over_voltage_b", "over_voltage_c"),
 }
+_FREEZE = (
+    "import",
+    "export",
+    "combined_reactive_1",
+    "combined_reactive_2",
+    "quadrants",
+    "import_demand",
+    "export_demand",
+    "variables",
+)
+_LOAD = ("voltage_current_frequency", "powers", "power_factor", "energies", "quadrant_energies", "demand")
+_REACTIVE = tuple(f"{sign}_q{q}" for q in range(1, 5) for sign in ("plus", "minus"))
+_DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+_SPEED = ("", "600", "1200", "2400", "4800", "9600", "19200")
+_REPORT = (*("",) * 14, "trip", "close")
+_WORDS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "combination_word_active": (1, ("plus_import", "minus_import", "plus_export", "minus_export")),
+    "combination_word_reactive_1": (1, _REACTIVE),
+    "combination_word_reactive_2": (1, _REACTIVE),
+    **{f"speed_word_{n}": (1, _SPEED) for n in range(1, 6)},
+    "weekend_word": (1, _DAYS),
+    "load_record_mode_word": (1, _LOAD),
+    "freeze_mode_word": (1, _FREEZE),
+    "active_report_mode_word": (8, _REPORT),
+    "active_report_status": (12, _REPORT),
+    "key_status": (4, tuple(f"production_key_{n}" for n in range(32))),
+}
+"""Quantity -> bytes, bits by name (appendix C; dlt645.md 8.5). A day whose bit in the weekend word is clear is a rest day."""
 
 
 def status_flags(word: int, value: int) -> tuple[str, ...]:
@@ -43,7 +71,10 @@ def status_flags(word: int, value: int) -> tuple[str, ...]:
 
 
 def quantity_flags(name: str, value: int) -> tuple[str, ...] | None:
-    """The set bits of a quantity that is a status word (`status_3`, `status_c020`); None for every other quantity."""
+    """The set bits of a quantity that is a word of bits (`status_3`, `status_c020`, `freeze_mode_word`); None for every other."""
+    if name in _WORDS:
+        length, names = _WORDS[name]
+        return bit_names(value.to_bytes(length, "little"), names)
     if not name.startswith("status_"):
         return None
     rest = name.removeprefix("status_")

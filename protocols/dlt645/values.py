@@ -1,14 +1,22 @@
-"""How single values are written in DL/T 645 payloads: numbers, words, texts, digits and times (dlt645.md 8)."""
+"""How single values are written in DL/T 645 payloads: numbers, words, texts, digits and times (dlt645.md 8).
+
+Every format decodes bytes to a value, None for a filler, and encodes the value to the same bytes. None is encoded as FF.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from protocols.bcd import decode_bcd, decode_digits, encode_bcd
 from protocols.errors import RequestError
 
+Value = Decimal | int | str | datetime | None
+"""What can be encoded; each format takes what it decodes to, numbers also as int or text, times also as naive datetime."""
+FILLER = b"\xff"
+"""What a meter puts where it has no value."""
 _YEARS = range(2000, 2100)
 
 
@@ -25,10 +33,12 @@ class Number:
         value = decode_bcd(data, self.signed)
         return None if value is None else Decimal(value).scaleb(-self.decimals)
 
-    def encode(self, value: Decimal | int) -> bytes:
+    def encode(self, value: Value) -> bytes:
         """Raises RequestError when the value is finer than the register or does not fit it."""
-        scaled = Decimal(value).scaleb(self.decimals)
-        if scaled != scaled.to_integral_value():
+        if value is None:
+            return FILLER * self.length
+        scaled = _number(value).scaleb(self.decimals)
+        if not scaled.is_finite() or scaled != scaled.to_integral_value():
             raise RequestError(f"{value} is finer than {self.decimals} decimals")
         return encode_bcd(int(scaled), self.length, self.signed)
 
@@ -45,6 +55,58 @@ class Word:
             return None
         return Decimal(int.from_bytes(data, "little"))
 
+    def encode(self, value: Value) -> bytes:
+        """Raises RequestError when the word has more bits, and for None in one byte, which cannot be told from FF."""
+        if value is None and self.length > 1:
+            return FILLER * self.length
+        return _little(self.length, Decimal("NaN") if value is None else _number(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A binary number, low byte first, with `decimals` digits after the point: money in fen, counts (dlt645.md 7). No filler."""
+
+    length: int
+    decimals: int = 0
+
+    def decode(self, data: bytes) -> Decimal:
+        """The value; every pattern of bits is one."""
+        return Decimal(int.from_bytes(data, "little")).scaleb(-self.decimals)
+
+    def encode(self, value: Value) -> bytes:
+        """Raises RequestError when the value is finer, negative or too large."""
+        return _little(self.length, _number(value).scaleb(self.decimals))
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Bytes whose meaning is not ours to know (a MAC, a cipher, a key), as hex digits in wire order."""
+
+    length: int
+
+    def decode(self, data: bytes) -> str:
+        """Hex digits, upper case."""
+        return data.hex().upper()
+
+    def encode(self, value: Value) -> bytes:
+        """Raises RequestError for other than 2 x length hex digits."""
+        return _hex(value, self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code of hex digits, written high byte first: an identifier, an operator."""
+
+    length: int
+
+    def decode(self, data: bytes) -> str | None:
+        """The digits; None for a filler."""
+        return None if data == FILLER * self.length else decode_digits(data)
+
+    def encode(self, value: Value) -> bytes:
+        """Raises RequestError for other than 2 x length hex digits."""
+        return FILLER * self.length if value is None else _hex(value, self.length)[::-1]
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -56,6 +118,14 @@ class Text:
         """The text; None for a filler or bytes that are not printable ASCII."""
         text = data[::-1].strip(b"\0 ").decode("latin-1")
         return text if text.isascii() and text.isprintable() else None
+
+    def encode(self, value: Value) -> bytes:
+        """Raises RequestError for what is no printable ASCII or does not fit."""
+        if value is None:
+            return FILLER * self.length
+        if not isinstance(value, str) or not value.isprintable():
+            raise RequestError(f"{value!r} is no printable text")
+        return encode_text(value, self.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +139,18 @@ class Digits:
         digits = decode_digits(data)
         return digits if digits.isdecimal() else None
 
+    def encode(self, value: Value) -> bytes:
+        """Raises RequestError for other than 2 x length decimal digits."""
+        if value is None:
+            return FILLER * self.length
+        if not isinstance(value, str) or not value.isdecimal():
+            raise RequestError(f"{value!r} is not {2 * self.length} digits")
+        return _hex(value, self.length)[::-1]
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A date, a time or both. layout: two-letter parts, high first, of YY MM DD WW hh mm ss."""
+    """A date, a time or both. layout: two-letter parts, high first, of YY MM DD WW hh mm ss; NN is a number beside them."""
 
     layout: str
 
@@ -85,6 +163,27 @@ class Stamp:
         """The digits in the order of the layout; None for a filler or digits that are not decimal."""
         return Digits(self.length).decode(data)
 
+    def encode(self, value: Value) -> bytes:
+        """From the digits in the order of the layout, or from a naive datetime of the years 2000 to 2099."""
+        return Digits(self.length).encode(self._of(value) if isinstance(value, datetime) else value)
+
+    def _of(self, when: datetime) -> str:
+        _check_local(when)
+        numbers = {"YY": when.year % 100, "MM": when.month, "DD": when.day, "WW": when.isoweekday() % 7}
+        numbers |= {"hh": when.hour, "mm": when.minute, "ss": when.second}
+        parts = [self.layout[i : i + 2] for i in range(0, len(self.layout), 2)]
+        if not numbers.keys() >= set(parts):
+            raise RequestError(f"a time does not tell all of {self.layout}")
+        return "".join(f"{numbers[part]:02d}" for part in parts)
+
+    def digits(self, text: str) -> str:
+        """The digits that `text` was made from. Raises RequestError for another form, and where the layout has a weekday."""
+        digits = "".join(c for c in text if c.isdecimal())
+        digits = digits[2:] if "YY" in self.layout else digits
+        if "WW" in self.layout or len(digits) != len(self.layout) or self.text(digits) != text:
+            raise RequestError(f"{text!r} is not a time of the form {self.layout}")
+        return digits
+
     def text(self, digits: str) -> str:
         """The digits in ISO 8601 form, as far as the layout goes (the weekday is left out); not checked against a calendar."""
         parts = {self.layout[i : i + 2]: digits[i : i + 2] for i in range(0, len(self.layout), 2)}
@@ -95,7 +194,7 @@ class Stamp:
         return "T".join(p for p in (day, clock) if p)
 
 
-Format = Number | Word | Text | Digits | Stamp
+Format = Number | Word | Text | Digits | Stamp | Binary | Raw | Code
 SECOND = Stamp("YYMMDDhhmmss")
 MINUTE = Stamp("YYMMDDhhmm")
 
@@ -141,6 +240,27 @@ def encode_text(text: str, length: int) -> bytes:
     if not text.isascii() or len(text) > length:
         raise RequestError(f"{text!r} is not ASCII of at most {length} characters")
     return text.encode("ascii").ljust(length, b"\0")[::-1]
+
+
+def _number(value: Value) -> Decimal:
+    if isinstance(value, datetime) or value is None:
+        raise RequestError(f"{value!r} is no number")
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        raise RequestError(f"{value!r} is no number") from None
+
+
+def _little(length: int, number: Decimal) -> bytes:
+    if not number.is_finite() or number != number.to_integral_value() or not 0 <= number < 256**length:
+        raise RequestError(f"{number} does not fit {length} binary bytes")
+    return int(number).to_bytes(length, "little")
+
+
+def _hex(value: Value, length: int) -> bytes:
+    if not isinstance(value, str) or not re.fullmatch(rf"[0-9A-Fa-f]{{{2 * length}}}", value):
+        raise RequestError(f"{value!r} is not {2 * length} hex digits")
+    return bytes.fromhex(value)
 
 
 def _check_local(when: datetime) -> None:

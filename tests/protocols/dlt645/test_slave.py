@@ -13,12 +13,15 @@ from protocols.dlt645.frames import Deframer, Frame, encode
 from protocols.dlt645.master import Action, BroadcastTime, Control, ControlAnswer, Read, ReadAddress
 from protocols.dlt645.slave import (
     BroadcastTimeRequest,
+    ChangeSpeedRequest,
     ControlRequest,
     ReadAddressRequest,
     ReadRequest,
+    SecurityRequest,
     Slave,
     SubsequentRequest,
     UnknownRequest,
+    WriteAddressRequest,
     WriteRequest,
 )
 from protocols.errors import Refused, RequestError
@@ -27,6 +30,7 @@ from tests.protocols.dlt645.vectors import FRAMES, SYNTHETIC, name, raw
 
 METER = "201906040102"
 BY_ID = {v["id"]: raw(v) for v in FRAMES}
+WIDE = bytes.fromhex("01002200220022000025000025000025000000550000005500000055001000100010")
 ADDRESSES = st.from_regex(r"[0-9]{12}", fullmatch=True).filter(lambda a: a != "99" * 6)
 MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)).map(lambda t: t.replace(microsecond=0))
 
@@ -47,7 +51,10 @@ MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)).map(lambda 
         ("v107", ControlRequest("000000219998", 0x1B, 2, "000000", "30303030", 0, None, bytes(6))),
         ("v044", ControlRequest("009910604867", 0x1A, 2, "111111", "45415354", 0, None, b"")),
         ("v096", WriteRequest("201900000034", "04600101", 2, "000000", "31313131", bytes.fromhex("B400"))),
-        ("v120", UnknownRequest("121078563412", 0x15, bytes.fromhex("123456781013"))),
+        ("v120", WriteAddressRequest("121078563412", "131078563412")),
+        ("v161", SecurityRequest("260305510012", "078102FF", "44332211", b"")),
+        ("v278", WriteRequest("AA" * 6, "04A20200", 0, "565239", "00000000", WIDE)),
+        ("v285", ChangeSpeedRequest("201901120001", 0x08)),
         ("v308", UnknownRequest("99" * 6, 0x12, bytes.fromhex("CDCECDCD"))),
         ("v171", UnknownRequest("000000000003", 0x01, bytes.fromhex("11B6"))),
         ("s16", SubsequentRequest(METER, "03300201", 1)),
@@ -68,7 +75,26 @@ def test_answers_of_others_are_passed_over(vector: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("control", "length"), [(0x11, 3), (0x11, 6), (0x12, 4), (0x13, 1), (0x1C, 10), (0x08, 5), (0x14, 11), (0x1D, 1)]
+    ("control", "length"),
+    [
+        (0x11, 3),
+        (0x11, 6),
+        (0x12, 4),
+        (0x13, 1),
+        (0x1C, 10),
+        (0x08, 5),
+        (0x14, 11),
+        (0x1D, 2),
+        (0x03, 7),
+        (0x15, 5),
+        (0x16, 5),
+        (0x17, 2),
+        (0x18, 11),
+        (0x19, 7),
+        (0x1A, 9),
+        (0x1B, 8),
+        (0x1C, 28),
+    ],
 )
 def test_requests_of_an_impossible_length_are_unknown(control: int, length: int) -> None:
     data = bytes(length)
@@ -127,7 +153,7 @@ def meter(request: bytes, address: str, payload: bytes) -> bytes:
     return slave.read_answer(address, asked.di, payload, getattr(asked, "seq", 0))
 
 
-@given(ADDRESSES, st.sampled_from(["03300201", "06010001", "FFFFFFFF"]), st.binary(max_size=1200), st.sampled_from([0, 8, 12]))
+@given(ADDRESSES, st.sampled_from(["03FE0001", "06FE0001", "FFFFFFFF"]), st.binary(max_size=1200), st.sampled_from([0, 8, 12]))
 def test_master_against_slave_read(address: str, di: str, payload: bytes, wild: int) -> None:
     read = Read("A" * wild + address[wild:], di)
     step: Step[object] = Send(read.start())
