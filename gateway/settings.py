@@ -5,6 +5,7 @@ Environment variables WATTGATE_TABLE__KEY override single keys of the top tables
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tomllib
@@ -272,10 +273,25 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     try:
         settings = Settings.model_validate(document)
     except ValidationError as problem:
-        raise SettingsError([_sentence(path, error) for error in problem.errors()]) from None
+        raise SettingsError([_sentence(path, error) for error in problem.errors()] + _rest(path, document, problem)) from None
     if errors := [f"{path}: {text}" for text in _across(settings)]:
         raise SettingsError(errors)
     return settings
+
+
+def _rest(path: Path, document: dict[str, object], problem: ValidationError) -> list[str]:
+    """What else is wrong between the tables, where that can be told without the single values that are wrong."""
+    for error in problem.errors():
+        *way, key = error["loc"]
+        table = document
+        with contextlib.suppress(KeyError, IndexError, TypeError):  # its table has gone already
+            for step in way:
+                table = table[step]  # type: ignore[index,assignment]
+            table.pop(key, None)  # type: ignore[arg-type]
+    try:
+        return [f"{path}: {text}" for text in _across(Settings.model_validate(document))]
+    except ValidationError:
+        return []
 
 
 def _override(document: dict[str, object], environment: Mapping[str, str]) -> None:

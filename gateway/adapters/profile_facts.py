@@ -42,7 +42,7 @@ def switch_facts(device: MeterProfile) -> SwitchFacts:
         return SwitchFacts(SwitchKind.INTERNAL, True, switch.settle_s * 1000)
     if isinstance(switch, CoilSwitch):
         return SwitchFacts(SwitchKind.CONTACTOR, switch.feedback is not None, switch.settle_s * 1000)
-    return SwitchFacts(SwitchKind.EXTERNAL_AUTO, False, switch.settle_s * 1000)
+    return SwitchFacts(SwitchKind.CONTACTOR, False, switch.settle_s * 1000)  # a register has no button either
 
 
 def password_class(device: MeterProfile) -> str | None:

@@ -17,7 +17,7 @@ from gateway.domain.jobs import Group
 from gateway.domain.meters import SwitchKind
 from gateway.entrypoints.line_loop import Link
 from gateway.services.plan import Poll
-from gateway.settings import Line, Meter, Scheme, Settings
+from gateway.settings import Account, Line, Meter, Scheme, Settings
 
 
 class Passwords:
@@ -139,19 +139,19 @@ class _Builder:
 def examine_lines(settings: Settings, passwords: Passwords | None) -> tuple[dict[str, int], list[str]]:
     """Round time of every line in ms, and what is wrong with meters and their profiles."""
     rounds, errors = {line.id: 0 for line in settings.line}, []
-    lines = {line.id: line for line in settings.line}
+    lines, accounts = {line.id: line for line in settings.line}, {account.id: account for account in settings.account}
     for meter in settings.meter:
         line = lines[meter.line]
         try:
             reads = profile(meter.profile)
             rounds[line.id] += round_ms(reads, 0 if line.kind == "modbus-tcp" else 11_000 / line.baud, line.gap_ms)
-            errors += [f"meter {meter.name}: {text}" for text in _unfit(meter, line, passwords)]
+            errors += [f"meter {meter.name}: {text}" for text in _unfit(meter, line, accounts, passwords)]
         except (ProfileError, ValueError) as problem:
             errors.append(f"meter {meter.name}: {problem}")
     return rounds, errors
 
 
-def _unfit(meter: Meter, line: Line, passwords: Passwords | None) -> Sequence[str]:
+def _unfit(meter: Meter, line: Line, accounts: Mapping[str, Account], passwords: Passwords | None) -> Sequence[str]:
     errors = []
     reads = profile(meter.profile)
     if reads.protocol != "modbus" and line.kind == "modbus-tcp":
@@ -160,6 +160,13 @@ def _unfit(meter: Meter, line: Line, passwords: Passwords | None) -> Sequence[st
         errors.append("a Modbus address is a unit from 1 to 247")
     if meter.switch is not None and switch_facts(profile(meter.switch.profile)).kind is SwitchKind.NONE:
         errors.append(f"profile {meter.switch.profile} has no switch")
+    account = accounts.get(meter.account or "")
+    kind = switch_facts(profile(meter.switch.profile) if meter.switch else reads).kind
+    waits = account is not None and account.policy.reconnect == "allow"
+    if account is not None and waits and kind is SwitchKind.CONTACTOR and meter.cut_with_account:
+        errors.append(
+            f'its switch has no button for the customer; write reconnect = "close" in account {account.id} if that is agreed'
+        )
     needed = meter.password or password_class(reads)
     if passwords is not None and needed is not None and needed not in passwords:
         errors.append(f"its switch needs the password class {needed}, which the passwords file does not have")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -12,7 +13,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -98,7 +99,7 @@ def demo(
     """
     with contextlib.ExitStack() as stack:
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wattgate-", ignore_cleanup_errors=True)))
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stack.enter_context(_taken(folder))
         options = Options(
             meters, speed, seconds, seed, _place(http, DEFAULT_HTTP), _place(mqtt, DEFAULT_MQTT), folder.resolve(), as_json
         )
@@ -160,9 +161,12 @@ class Demo:
 
     async def _start(self) -> None:
         try:
-            await asyncio.gather(self.broker.start(), self.sim.start(), self.gateway.start(), self.central.start())
-        except BrokerFailed as problem:
-            raise Failure(str(problem)) from None
+            async with asyncio.TaskGroup() as group:
+                for part in (self.broker, self.sim, self.gateway, self.central):
+                    group.create_task(part.start())
+        except ExceptionGroup as failed:
+            first = failed.exceptions[0]
+            raise Failure(str(first)) if isinstance(first, BrokerFailed) else first from None
 
     def _greet(self) -> None:
         token = (self.options.data / "operator.token").read_text().strip()
@@ -227,7 +231,7 @@ class Demo:
             seen = self.witness.meters.get(debtor.meter)
             if seen is None or not seen.dark or seen.truth["contact"] != "open":
                 continue
-            dark_since = max((us for us, (contact, _) in seen.moves.items() if contact == "open"), default=seen.dark[-1])
+            dark_since = max((us for us, (contact, _) in seen.moves.items() if contact == "open"), default=seen.dark[0])
             if seen.dark[-1] - dark_since >= DARK_S * 1_000_000:
                 await self._pay(debtor.account, demo_street.TOPUP)
                 await asyncio.sleep(2 * DARK_S)
@@ -334,6 +338,22 @@ class Demo:
         missing += [f"a reading was never held by its meter: {text}" for text in self.witness.false_readings]
         missing += [f"a charge is not true: {text}" for text in self.witness.false_charges()]
         return missing + self.story.problems
+
+
+@contextlib.contextmanager
+def _taken(folder: Path) -> Iterator[None]:
+    """The folder, for this demo alone. Failure when it cannot be used."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as problem:
+        raise Failure(f"the demo cannot use the folder {folder}: {problem.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(f"another demo runs in the folder {folder}: stop it, or choose another folder") from None
+        yield
 
 
 def secret(path: Path, text: str) -> None:

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import ctypes
 import json
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.cli.answers import Failure
@@ -19,14 +20,19 @@ READY_S = 20
 STOP_S = 6
 """Each of them promises to stop within 5 s."""
 
-TAIL_LINES = 3
-"""Of a log, when its process would not start: the reason stands last."""
-
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _death_with(parent: int) -> Callable[[], None]:
+    """What a child does before it becomes its program: it asks the kernel to be killed when the demo ends."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # the demo ended before the kernel was asked
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return ask
 
 
 class Child:
@@ -53,7 +59,7 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_death_with(os.getpid()),
                 start_new_session=True,  # Ctrl-C in the terminal is for the demo; it then stops the others
             )
         assert self._process.stdout is not None
@@ -61,9 +67,10 @@ class Child:
             async with asyncio.timeout(READY_S):
                 line = await self._process.stdout.readline()
             self.ready = json.loads(line)
-        except (TimeoutError, ValueError):
-            await self.stop()
-            raise Failure([f"the {self.name} did not start:", *self._tail()]) from None
+        except TimeoutError:
+            raise Failure(f"the {self.name} did not start within {READY_S} s: see {self.log}") from None
+        except ValueError:
+            raise Failure(f"the {self.name} did not start: {self._last_words()}") from None
 
     async def wait(self) -> int:
         """Until it ends."""
@@ -82,6 +89,7 @@ class Child:
             self._process.kill()
             await self._process.wait()
 
-    def _tail(self) -> list[str]:
-        lines = self.log.read_text("utf-8", errors="replace").splitlines() if self.log.exists() else []
-        return [f"  {line[:400]}" for line in lines[-TAIL_LINES:]]
+    def _last_words(self) -> str:
+        """The last sentence on its stderr, among lines of JSON."""
+        lines = self.log.read_text("utf-8", errors="replace").splitlines()
+        return next((line[:400] for line in reversed(lines) if line.strip() and not line.startswith("{")), f"see {self.log}")

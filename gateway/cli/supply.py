@@ -19,6 +19,7 @@ LOOK_S = 0.5
 
 MeterArgument = Annotated[str, typer.Argument(help="The meter's id.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+NO_REASON = "ordered on the command line"
 
 
 def cut(
@@ -26,7 +27,7 @@ def cut(
     cause: Annotated[
         str, typer.Option("--cause", help="energy_debt, emergency, contract_time_table, demand_response, theft_by_two_people.")
     ],
-    reason: ReasonOption = "",
+    reason: ReasonOption = NO_REASON,
     config: ConfigOption = None,
     url: UrlOption = None,
 ) -> None:
@@ -37,7 +38,7 @@ def cut(
     _order(client(config, url), meter, "cut", {"cause": cause, "reason": reason})
 
 
-def restore(meter: MeterArgument, reason: ReasonOption = "", config: ConfigOption = None, url: UrlOption = None) -> None:
+def restore(meter: MeterArgument, reason: ReasonOption = NO_REASON, config: ConfigOption = None, url: UrlOption = None) -> None:
     """Give a meter's supply back and wait until its switch was read back closed, or closing allowed.
 
     Example: wattgate restore bus1-201906040102 -c gateway.toml

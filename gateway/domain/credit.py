@@ -16,13 +16,14 @@ class CreditState(StrEnum):
 
 
 class CreditEvent(StrEnum):
-    """What may move the state: a judged balance, or the switch seen open."""
+    """What may move the state: a judged balance, the switch seen open, or a cut that was lifted although nobody paid."""
 
     BALANCE_OK = "balance_ok"
     BALANCE_LOW = "balance_low"
     BALANCE_BETWEEN = "balance_between"
     BALANCE_OUT = "balance_out"
     CUT_SEEN = "cut_seen"
+    CUT_LIFTED = "cut_lifted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +60,25 @@ TRANSITIONS: dict[tuple[CreditState, CreditEvent], CreditState] = {
     (_S.NORMAL, _E.BALANCE_BETWEEN): _S.LOW,
     (_S.NORMAL, _E.BALANCE_OUT): _S.EXHAUSTED,
     (_S.NORMAL, _E.CUT_SEEN): _S.NORMAL,
+    (_S.NORMAL, _E.CUT_LIFTED): _S.NORMAL,
     (_S.LOW, _E.BALANCE_OK): _S.NORMAL,
     (_S.LOW, _E.BALANCE_LOW): _S.LOW,
     (_S.LOW, _E.BALANCE_BETWEEN): _S.LOW,
     (_S.LOW, _E.BALANCE_OUT): _S.EXHAUSTED,
     (_S.LOW, _E.CUT_SEEN): _S.LOW,
+    (_S.LOW, _E.CUT_LIFTED): _S.LOW,
     (_S.EXHAUSTED, _E.BALANCE_OK): _S.NORMAL,
     (_S.EXHAUSTED, _E.BALANCE_LOW): _S.LOW,
     (_S.EXHAUSTED, _E.BALANCE_BETWEEN): _S.LOW,
     (_S.EXHAUSTED, _E.BALANCE_OUT): _S.EXHAUSTED,
     (_S.EXHAUSTED, _E.CUT_SEEN): _S.CUT,
+    (_S.EXHAUSTED, _E.CUT_LIFTED): _S.EXHAUSTED,
     (_S.CUT, _E.BALANCE_OK): _S.NORMAL,
     (_S.CUT, _E.BALANCE_LOW): _S.LOW,
     (_S.CUT, _E.BALANCE_BETWEEN): _S.CUT,
     (_S.CUT, _E.BALANCE_OUT): _S.CUT,
     (_S.CUT, _E.CUT_SEEN): _S.CUT,
+    (_S.CUT, _E.CUT_LIFTED): _S.EXHAUSTED,
 }
 
 

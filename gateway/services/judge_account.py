@@ -7,12 +7,14 @@ from dataclasses import replace
 from gateway.domain import ledger
 from gateway.domain.credit import CreditEvent, CreditState, next_state
 from gateway.domain.events import EventKind
-from gateway.domain.meters import Account, Contact, Meter
+from gateway.domain.meters import Account, Contact, Meter, SwitchKind
 from gateway.domain.supply import CommandState, CutCause, Verb
 from gateway.domain.units import format_money
 from gateway.services import announce
 from gateway.services.ports import Site, Tx
 from gateway.services.switching import CREDIT, bring, hold_open, lift, tell_held
+
+_LIT = frozenset({CreditState.NORMAL, CreditState.LOW})
 
 
 def judge_account(tx: Tx, account_id: str, site: Site, now_ms: int) -> Account:
@@ -22,19 +24,19 @@ def judge_account(tx: Tx, account_id: str, site: Site, now_ms: int) -> Account:
     debt put on the meters, whoever ordered it. Called after everything that moves money, evidence or a switch.
     """
     account = _account(tx, account_id)
+    exempt = account.never_cut or account.protected(now_ms)
+    if exempt:  # once lit without paying, a house is cut again only when its credit is gone, not below the amount for closing
+        account = _moved(tx, account, CreditEvent.CUT_LIFTED, now_ms)
     balance = tx.balance(ledger.customer(account.id), account.currency)
     account = _moved(tx, account, account.policy.event(balance), now_ms)
-    if account.credit in _LIT or account.never_cut or account.protected(now_ms):
+    if exempt or account.credit in _LIT:
         lift(tx, account, CutCause.ENERGY_DEBT, site, now_ms)
     if account.credit not in _LIT:
         _hold(tx, account, site, now_ms)
     for meter in tx.meters_of(account.id):
-        if meter.cut_reasons or meter.observed is not Contact.CLOSED:
+        if meter.switch is not SwitchKind.NONE and (meter.cut_reasons or meter.observed is not Contact.CLOSED):
             bring(tx, meter.id, site, now_ms)
     return _cut_seen(tx, account, now_ms)
-
-
-_LIT = frozenset({CreditState.NORMAL, CreditState.LOW})
 
 
 def _account(tx: Tx, account_id: str) -> Account:
@@ -78,7 +80,7 @@ def _moved(tx: Tx, account: Account, happened: CreditEvent, now_ms: int) -> Acco
     moved = replace(account, credit=state, warned_ms=warned_ms)
     tx.save_account(moved)
     if state is not account.credit:
-        if state is CreditState.EXHAUSTED:
+        if state is CreditState.EXHAUSTED and account.credit in _LIT:
             announce.event(tx, EventKind.BALANCE_EXHAUSTED, now_ms, account=account.id)
         elif state in _LIT and account.credit not in _LIT:
             tell_held(tx, account, CutCause.ENERGY_DEBT, (), now_ms)

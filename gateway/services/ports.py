@@ -183,8 +183,9 @@ class Tx(Protocol):
 class Site:
     """What the use cases must know of the site; passed in, never read.
 
-    utc_offset_ms: of the tariff's zone at this moment is derived by `zone`, an IANA name. clock_trusted: F3, by configuration.
-    retry_ms: how long after a failed or refused command the same is ordered again by the rules (never by persons).
+    zone: the tariffs' own, an IANA name. clock_trusted: F3, by configuration. path_alive: F2, money can be paid in right now.
+    retry_failed_ms, retry_refused_ms: how long after a failed or a refused cut the rules order it again (never a person's);
+    a refused restore waits only as long as a failed one.
     """
 
     gateway: str

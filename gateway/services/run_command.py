@@ -27,7 +27,7 @@ from gateway.services import announce
 from gateway.services.judge_account import judge_account
 from gateway.services.ports import Site, Tx
 from gateway.services.record_reading import observe_switch
-from gateway.services.switching import LIMIT, bring, cause_of, circumstances, drop_reason, step
+from gateway.services.switching import LIMIT, RULES, bring, cause_of, circumstances, drop_reason, step
 from gateway.services.watch_limits import limit_cut_seen
 
 
@@ -45,14 +45,15 @@ def start_command(tx: Tx, command_id: str, site: Site, now_ms: int) -> SwitchJob
         return None
     if command.verb is Verb.CUT:
         refused = _without_permission(tx, meter, site, now_ms)
-        standing = [reason for reason in meter.cut_reasons if reason not in refused]
+        ours = f"{command.origin}:{command.cause}"
+        standing = [r for r in meter.cut_reasons if r not in refused and (r == ours or r in RULES)]
         drop_reason(tx, meter, *refused)
         if not standing:
             why = "; ".join(refused.values()) or "nothing asks for this cut any more"
             step(tx, command, CommandEvent.CANCELLED, now_ms, reason=why)
             bring(tx, meter.id, site, now_ms)
             return None
-        if f"{command.origin}:{command.cause}" not in standing:
+        if ours not in standing:
             origin, _, cause = standing[0].partition(":")
             command = replace(command, origin=origin, cause=cause)
     sent = replace(command, attempts=command.attempts + 1, readbacks=0)
@@ -106,6 +107,8 @@ def recover(tx: Tx, site: Site, now_ms: int) -> int:
     """After a start: every command in flight is uncertain, its switch is read before anything is sent (F5). How many were."""
     in_flight = [c for c in tx.open_commands() if c.state is not CommandState.QUEUED]
     for command in in_flight:
+        if command.state is CommandState.UNCERTAIN and command.changed_ms <= now_ms:
+            continue  # nothing new is unknown about it, and what was read since it was sent still counts
         settled_ms = command.changed_ms + _meter(tx, command).settle_ms
         read_at_ms = settled_ms if command.changed_ms <= now_ms < settled_ms else now_ms
         again = replace(command, readbacks=0)

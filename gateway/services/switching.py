@@ -31,6 +31,9 @@ LIMIT = "limit:safety"
 RULES = frozenset({CREDIT, LIMIT})
 """The reasons for which a cut is ordered again; a person's cut that failed is for that person to repeat."""
 
+OF_RULES = frozenset({"credit", "limit", "rules"})
+"""The origins of commands that no person ordered."""
+
 CUT_LIVES_MS = 10 * 60 * 1000
 """A cut not sent by then is dead and judged anew: its evidence was at most 15 minutes old when it was ordered."""
 
@@ -92,7 +95,8 @@ def bring(tx: Tx, meter_id: str, site: Site, now_ms: int, order: SupplyOrder | N
     """Order what brings a meter's switch to where its reasons want it, unless that is on its way or done.
 
     An open command of the other direction is superseded. A failed or refused one is ordered again after the site's pause.
-    order: what a person asked for; its command is written even where the switch stands right.
+    order: what a person asked for; its command is written even where the switch stands right, and takes the place of one of the
+    rules that has not been sent.
     """
     meter = _known(tx, meter_id)
     wanted = Contact.OPEN if meter.cut_reasons else Contact.CLOSED
@@ -101,7 +105,7 @@ def bring(tx: Tx, meter_id: str, site: Site, now_ms: int, order: SupplyOrder | N
     if changed:
         meter = replace(meter, desired=wanted)
         tx.save_meter(meter)
-    if any(_direction(c.verb) is wanted for c in tx.open_commands(meter=meter.id)):
+    if any(not (order and _replaced(tx, c, now_ms)) for c in tx.open_commands(meter=meter.id)):
         return
     stands = wanted is Contact.CLOSED and meter.observed is Contact.CLOSED
     if (changed and not stands) or superseded or order is not None or _again(tx, meter, wanted, site, now_ms):
@@ -129,6 +133,14 @@ def _supersede(tx: Tx, meter: Meter, wanted: Contact, now_ms: int) -> bool:
     return may_have_moved
 
 
+def _replaced(tx: Tx, command: Command, now_ms: int) -> bool:
+    """Whether this command made room for a person's order of the same direction, which has its own id, cause and expiry."""
+    waits = command.state is CommandState.QUEUED and command.attempts == 0 and command.origin in OF_RULES
+    if waits:
+        step(tx, command, CommandEvent.SUPERSEDED, now_ms, reason="an order of the same direction takes its place")
+    return waits
+
+
 def _again(tx: Tx, meter: Meter, wanted: Contact, site: Site, now_ms: int) -> bool:
     """Whether the switch stands wrong and may be ordered anew: after a failure with a pause, or a cut supply seen closed."""
     last = tx.last_command(meter.id)
@@ -136,20 +148,19 @@ def _again(tx: Tx, meter: Meter, wanted: Contact, site: Site, now_ms: int) -> bo
         return False
     if _direction(last.verb) is not wanted:  # a cut that was called off took effect after all
         return wanted is Contact.CLOSED and meter.observed is Contact.OPEN
-    if last.state is CommandState.FAILED and wanted is Contact.OPEN:  # a welded relay says that it is open
-        return now_ms - last.changed_ms >= site.retry_failed_ms
-    if meter.observed is wanted or (wanted is Contact.CLOSED and meter.observed is Contact.ALLOWED):
+    if wanted is Contact.CLOSED and meter.observed in (Contact.CLOSED, Contact.ALLOWED):
         return False
-    match last.state:
+    waited_ms = now_ms - last.changed_ms
+    match last.state:  # an open switch proves no failed cut wrong: a welded relay says that it is open
         case CommandState.EXPIRED:
             return True
         case CommandState.FAILED:
-            return now_ms - last.changed_ms >= site.retry_failed_ms
-        case CommandState.REFUSED:
-            return now_ms - last.changed_ms >= site.retry_refused_ms
+            return waited_ms >= site.retry_failed_ms
+        case CommandState.REFUSED:  # a paid house must not wait half a day; the link itself never sends a third refused password
+            return waited_ms >= (site.retry_refused_ms if wanted is Contact.OPEN else site.retry_failed_ms)
         case CommandState.COMMAND_ONLY:
-            return meter.observed is not Contact.UNKNOWN and now_ms - last.changed_ms >= site.retry_refused_ms
-    return wanted is Contact.OPEN and meter.observed is not Contact.UNKNOWN and now_ms - last.changed_ms > meter.settle_ms
+            return meter.observed not in (wanted, Contact.UNKNOWN) and waited_ms >= site.retry_refused_ms
+    return wanted is Contact.OPEN and meter.observed in (Contact.CLOSED, Contact.ALLOWED) and waited_ms > meter.settle_ms
 
 
 def _order(tx: Tx, meter: Meter, wanted: Contact, order: SupplyOrder | None, now_ms: int) -> None:

@@ -26,7 +26,7 @@ def verify_ledger(tx: Tx) -> tuple[int, str | None]:
             audit.finding = audit.finding or chain.take(posted) or _payment(tx, posted)
             if audit.finding is not None:
                 return posted.number, audit.finding
-    except ValueError as unsound:  # an entry that does not balance cannot even be read
+    except (ValueError, KeyError) as unsound:  # one that does not balance, or lacks its references, cannot even be read
         return audit.number, f"after entry {audit.number} comes one that is none: {unsound}"
     audit.compare(tx.balances())
     return audit.number, audit.finding or chain.compare(tx)

@@ -139,6 +139,7 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
             "profile eastron-sdm630 has no switch",
         ),
         ('kind = "serial"\ndevice = "/dev/null"', 'kind = "modbus-tcp"\nhost = "h"\nport = 1', "(modbus-tcp) does not carry"),
+        ('profile = "dlt645-single"', 'profile = "hiking-dds238-zn-sr"', "its switch has no button"),
         ('address = "1"\nprofile = "dlt645-single"', 'address = "300"\nprofile = "eastron-sdm630"', "a unit from 1 to 247"),
     ],
 )

@@ -135,6 +135,11 @@ TAMPERED: list[tuple[str, Callable[[MemoryTx], None], str]] = [
     ("a top-up without payment", without_payment, "entry 3 tops up by bank S-1"),
     ("a payment of another amount", generous, "entry 3 does not credit what bank S-1 paid"),
     (
+        "a charge without its references, the whole chain forged",
+        rechained(4, ref={}),
+        "after entry 4 comes one that is none",
+    ),
+    (
         "energy left out, the whole chain forged",
         rechained(4, ref={"meter": "m1", "energy_import": "2000-3000"}),
         "entry 4 bills meter m1 from 2000 Wh, but it was billed to 1000 Wh",
