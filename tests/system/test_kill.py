@@ -1,0 +1,258 @@
+"""`kill -9` of the gateway at random moments: no top-up lost or doubled, no cut forgotten, every book in line with the meters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any
+
+from firmware_sim.bank import Bank
+from tests.system.processes import until, wattgate
+from tests.system.proofs import (
+    MICRO_PER_WH,
+    Contacts,
+    balances,
+    billed,
+    central_gaps,
+    charged,
+    credited,
+    finding,
+    registers,
+    rows,
+)
+from tests.system.stand import House, Stand, copy_store, tracebacks
+
+KILLS, PROOF_KILLS = 20, 200
+DURING_START = 0.2  # the share of kills that do not wait until the gateway is up
+HEALS_S = 60.0  # cut, settle and read back take 10 s on this street; on a machine with other work a few times that
+PAYS_S = 90.0  # what a bank's ladder of repeats may take at the very end
+
+STREET = (
+    House("poor-1", "201900000001", 2500),
+    House("poor-2", "201900000002", 4000),
+    House("rich", "201900000003", 3000),
+    House("saver", "201900000004", 0, opening="10.00"),
+    House("own-relay", "11", 2500, line="modbus", model="dds238", profile="hiking-dds238-zn-sr"),
+    House("coil", "21", 3000, line="modbus", model="sdm630", profile="eastron-sdm630", switch="31"),
+)
+POOR, PAID = ("poor-1", "poor-2", "own-relay"), ("rich", "coil")
+
+
+class Ordeal:
+    """The street, those who pay in it, and the one who kills."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.rng = Random(seed)
+        self.stand = Stand(folder, STREET)
+        self.store = self.stand.data / "wattgate.db"
+        self.bank = Bank(self.stand.url, lambda: datetime.now(UTC), Random(SystemRandom().getrandbits(64)))
+        self.contacts = Contacts()
+        self.truths: dict[str, dict[str, Any]] = {}
+        self.before: dict[str, int] = {}
+        self.first: dict[str, int] = {}
+        self.receipts: dict[str, object] = {}
+        self.unknown: list[str] = []
+        self.refused: list[str] = []
+        self.starts_s: list[float] = []
+        self.paying = True
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def begin(self) -> None:
+        """All up; the gateway is killed once while it makes its store, and then read every meter."""
+        stand = self.stand
+        await asyncio.gather(stand.broker.start(), stand.sim.start())
+        await stand.central.start()
+        self.before = {meter: registers(truth) for meter, truth in (await stand.truths()).items()}
+        await stand.gateway.spawn()
+        await asyncio.sleep(self.rng.uniform(0.3, 1.5))
+        await stand.gateway.kill()
+        await self.start()
+        for meter in stand.houses:
+            await until(lambda meter=meter: self.reads(meter, 2), f"two readings of {meter}", HEALS_S)  # type: ignore[misc]
+        self.first = {meter: registers(truth) for meter, truth in (await stand.truths()).items()}
+        work = [self.watch(), *(self.household(meter) for meter in (*POOR, *PAID)), *(self.save() for _ in range(3))]
+        self.tasks = [asyncio.ensure_future(part) for part in work]
+
+    async def reads(self, meter: str, count: int) -> bool:
+        return await self.stand.readings(meter) >= count
+
+    async def start(self) -> None:
+        begun = time.monotonic()
+        await self.stand.gateway.start()
+        self.starts_s.append(time.monotonic() - begun)
+
+    async def suffer(self, kills: int, keep: Path) -> None:
+        """Kill and start again; after each kill the store on disk must hold what was answered until then."""
+        for n in range(1, kills + 1):
+            if self.rng.random() < DURING_START:
+                await self.stand.gateway.kill()
+                await self.stand.gateway.spawn()
+                await asyncio.sleep(self.rng.uniform(0.0, 1.6))
+            else:
+                await asyncio.sleep(self.rng.uniform(0.2, 2.5))
+            await self.stand.gateway.kill()
+            answered = set(self.bank.book)
+            store = copy_store(self.stand.data, keep / str(n))
+            assert finding(store) is None, f"kill {n}"
+            lost = answered - set(credited(store))
+            assert not lost, f"kill {n}: {lost} were answered and are not in the ledger"
+            shutil.rmtree(store.parent)
+            await self.start()
+            for task in self.tasks:
+                if task.done():
+                    task.result()
+
+    async def watch(self) -> None:
+        while True:
+            self.truths = await self.stand.truths()
+            self.contacts.look(self.truths)
+            await asyncio.sleep(0.3)
+
+    async def household(self, meter: str) -> None:
+        """Sits in the dark for a while, then pays."""
+        while self.paying:
+            await asyncio.sleep(self.rng.uniform(0.3, 1.5))
+            if self.truths and self.truths[meter]["contact"] == "open":
+                await asyncio.sleep(self.rng.uniform(0.0, 3.0))
+                await self.pay(meter, f"{self.rng.randrange(50, 200) / 100:.2f}")
+
+    async def save(self) -> None:
+        """Pays all the time, also while nobody answers."""
+        while self.paying:
+            await asyncio.sleep(self.rng.uniform(0.0, 0.3))
+            await self.pay("saver", f"{self.rng.randrange(1, 1000) / 100:.2f}")
+
+    async def pay(self, meter: str, amount: str) -> None:
+        answer = await self.bank.topup(self.stand.houses[meter].account, amount)
+        serial, envelope = str(answer["serial"]), answer["envelope"]
+        assert isinstance(envelope, dict)
+        if answer["outcome"] == "posted":
+            self.receipts[serial] = envelope["receipt"]
+        elif answer["outcome"] == "unknown":
+            self.unknown.append(serial)
+        else:
+            self.refused.append(f"{serial}: {envelope}")
+
+    async def heal(self) -> None:
+        """Some have credit for good, the others run out: every contact comes to stand where its money wants it."""
+        self.paying = False
+        async with asyncio.timeout(PAYS_S):
+            await asyncio.gather(*self.tasks[1:])
+        for meter in PAID:
+            await self.pay(meter, "500.00")
+        await until(self.settled, "all contacts stand where the money wants them, and no command is under way", HEALS_S)
+        for meter in self.stand.houses:
+            await self.stand.act(meter, "load", kind="constant", power_w=0)
+        await until(self.all_billed, "every meter is billed to its last Wh", HEALS_S)
+        self.tasks[0].cancel()
+        self.contacts.look(await self.stand.truths())
+
+    async def settled(self) -> bool:
+        states = {a["account"]: a["state"] for a in await self.stand.api("/api/v1/accounts")}
+        out = {house.account: ("cut",) for house in STREET if house.meter in POOR}
+        lit = {house.account: ("normal", "low") for house in STREET if house.meter not in POOR}
+        if any(states[account] not in wanted for account, wanted in (out | lit).items()):
+            return False
+        open_commands = [c for c in await self.stand.api("/api/v1/commands", limit="1000") if not c["final"]]
+        truths = await self.stand.truths()
+        dark = all(truths[meter]["contact"] == "open" and truths[meter]["power_w"] == 0 for meter in POOR)
+        light = all(truths[meter]["contact"] == "closed" and truths[meter]["power_w"] > 1000 for meter in PAID)
+        return not open_commands and dark and light
+
+    async def all_billed(self) -> bool:
+        truth = {meter: registers(truth) for meter, truth in (await self.stand.truths()).items()}
+        return {meter: end for meter, (_, end) in billed(self.store).items()} == truth
+
+    async def delivered(self) -> int:
+        """The last number of the outbox at a moment at which the centre has acknowledged everything; 0 at any other."""
+        outbox = await self.stand.api("/api/v1/outbox")
+        return int(outbox["last"]) if outbox["waiting"] == 0 else 0
+
+    async def check_money(self) -> None:
+        """By GET and by reading the database: what the bank's book says, and nothing else."""
+        posted = credited(self.store)
+        book = self.bank.book
+        assert not self.refused, self.refused
+        assert set(book) <= set(posted), "answered 2xx and not in the ledger"
+        assert set(posted) <= {*book, *self.unknown}, "in the ledger and never paid"
+        for serial, booked in book.items():
+            micro = round(float(booked.amount) * 1_000_000)
+            assert posted[serial] == [(booked.account, micro)], serial
+            answer = (await self.bank.query(serial))["envelope"]
+            assert isinstance(answer, dict) and answer["payment"] == "posted"
+            assert answer["receipt"] == self.receipts[serial], serial
+        assert len(rows(self.store, "SELECT serial FROM payment")) == len(posted)
+
+    def check_energy(self) -> None:
+        """Charged is the price of what the meters truly drew, to the last Wh; the balances are what then must be left."""
+        bills, costs, left = billed(self.store), charged(self.store), balances(self.store)
+        topups: dict[str, int] = {}
+        for [(account, micro)] in credited(self.store).values():
+            topups[account] = topups.get(account, 0) + micro
+        for house in STREET:
+            first, end = bills[house.meter]
+            assert self.before[house.meter] <= first <= self.first[house.meter], house.meter
+            assert end == registers(self.truths[house.meter]), house.meter
+            cost = costs.get(house.account, 0)
+            assert cost == (end - first) * MICRO_PER_WH, house.meter
+            assert left[house.account] == round(float(house.opening) * 1_000_000) + topups.get(house.account, 0) - cost
+
+    def interrupted(self) -> int:
+        """How often a command was in flight when the gateway was killed."""
+        results = rows(self.store, "SELECT body FROM outbox WHERE topic = 'result'")
+        return sum(json.loads(row["body"])["reason"] == "the gateway restarted" for row in results)
+
+    def check_commands(self) -> list[dict[str, Any]]:
+        commands = rows(self.store, "SELECT * FROM command ORDER BY number")
+        assert self.contacts.lies(commands) == []
+        assert all(command["final"] for command in commands)
+        return commands
+
+
+async def test_a_gateway_killed_at_random_moments_loses_doubles_and_forgets_nothing(
+    tmp_path: Path, proof_scale: int, figure: Callable[[str, object], None]
+) -> None:
+    kills = KILLS if proof_scale == 1 else PROOF_KILLS
+    seed = int(os.environ.get("KILL_SEED") or SystemRandom().getrandbits(32))
+    print(f"KILL_SEED={seed} kills at the same moments again")
+    begun, ordeal = time.monotonic(), Ordeal(tmp_path, seed)
+    try:
+        await ordeal.begin()
+        await ordeal.suffer(kills, tmp_path / "kept")
+        suffered_s = time.monotonic() - begun
+        await ordeal.heal()
+        await ordeal.check_money()
+        upto = await until(ordeal.delivered, "the outbox is empty", HEALS_S)
+        assert await ordeal.stand.gateway.end() == 0
+        await ordeal.stand.central.end()
+        ran = await wattgate("ledger", "verify", "--data", ordeal.stand.data)
+        assert (ran.code, "clean" in ran.out) == (0, True), ran
+        ordeal.check_energy()
+        commands, interrupted = ordeal.check_commands(), ordeal.interrupted()
+        assert central_gaps(tmp_path / "central" / "central.db", ordeal.store, upto) == []
+        assert tracebacks(tmp_path) == []
+    finally:
+        for task in ordeal.tasks:
+            task.cancel()
+        await ordeal.bank.close()
+        await ordeal.stand.close()
+    cuts = sum(c["verb"] == "cut" and c["state"] == "verified" for c in commands)
+    happened = (cuts, interrupted, len(ordeal.bank.book))
+    assert all(much >= least for much, least in zip(happened, (kills // 10, kills // 5, 4 * kills), strict=True)), happened
+    figure("kills", kills)
+    figure("commands in flight at a kill", interrupted)
+    figure("top-ups answered 2xx", len(ordeal.bank.book))
+    figure("verified cuts", cuts)
+    figure("messages at the centre", upto)
+    figure("slowest start s", round(max(ordeal.starts_s), 2))
+    figure("until the last restart s", round(suffered_s, 1))
+    figure("in all s", round(time.monotonic() - begun, 1))
+
+
