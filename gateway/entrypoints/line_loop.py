@@ -11,7 +11,9 @@ from typing import Protocol, TypeVar
 import structlog
 
 from gateway.domain.jobs import Answered, ClockJob, Failed, Fault, Group, Job, Outcome, ReadbackJob, ReadJob, SwitchJob
-from gateway.domain.supply import Command, CommandState
+from gateway.domain.readings import Reading
+from gateway.domain.supply import Command, CommandState, SwitchReading
+from gateway.services.judge_account import wants_confirmation
 from gateway.services.note_line import note_line, note_meter
 from gateway.services.plan import LinePlan, SilenceChange, Wait
 from gateway.services.ports import Site, Tx, Unavailable
@@ -257,8 +259,10 @@ class LineLoop:
             return
         now_ms, site, seen, reading = self._clock.now_ms(), self._site(), outcome.switch, outcome.reading
         if reading is not None:
-            await self._write(lambda tx: record_reading(tx, reading, seen, site, now_ms))
+            unproved = await self._write(lambda tx: _recorded(tx, reading, seen, site, now_ms))
             self.recorded += 1
+            if unproved:
+                self.plan.ask(meter, Group.BILLING, now_ms)
         elif seen is not None:
             await self._write(lambda tx: see_switch(tx, meter, seen, site, now_ms))
         self._commands = None
@@ -322,6 +326,12 @@ class LineLoop:
             self._log.error("store_unavailable", text=str(error))
         self._store_up, self._commands = False, None
         self._store_failed_s = asyncio.get_running_loop().time()
+
+
+def _recorded(tx: Tx, reading: Reading, seen: SwitchReading | None, site: Site, now_ms: int) -> bool:
+    """Record a reading; whether one more is wanted at once to confirm it."""
+    record_reading(tx, reading, seen, site, now_ms)
+    return wants_confirmation(tx, reading.meter, now_ms)
 
 
 def _words(outcome: Outcome) -> str:

@@ -8,7 +8,7 @@ from gateway.domain import ledger
 from gateway.domain.credit import CreditEvent, CreditState, next_state
 from gateway.domain.events import EventKind
 from gateway.domain.meters import Account, Contact, Meter, SwitchKind
-from gateway.domain.supply import CommandState, CutCause, Verb
+from gateway.domain.supply import FRESH_MS, CommandState, CutCause, Verb
 from gateway.domain.units import format_money
 from gateway.services import announce
 from gateway.services.ports import Site, Tx
@@ -37,6 +37,16 @@ def judge_account(tx: Tx, account_id: str, site: Site, now_ms: int) -> Account:
         if meter.switch is not SwitchKind.NONE and (meter.cut_reasons or meter.observed is not Contact.CLOSED):
             bring(tx, meter.id, site, now_ms)
     return _cut_seen(tx, account, now_ms)
+
+
+def wants_confirmation(tx: Tx, meter_id: str, now_ms: int) -> bool:
+    """Whether an extra read of this meter is spent before a cut (prepayment.md 7): out of credit, not cut, and the newest reading
+    only waits to be confirmed, so that the evidence is too old (F1)."""
+    meter, billing = tx.meter(meter_id), tx.billing(meter_id)
+    account = tx.account(meter.account) if meter is not None and meter.account is not None else None
+    if account is None or billing is None or billing.candidate is None or account.credit is not CreditState.EXHAUSTED:
+        return False
+    return billing.confirmed is None or now_ms - billing.confirmed.at_ms > FRESH_MS
 
 
 def _account(tx: Tx, account_id: str) -> Account:

@@ -181,6 +181,25 @@ def test_a_persons_cut_that_failed_is_for_that_person_to_repeat(lit: House, outc
     assert lit.carry_out(OPEN).state == "verified"
 
 
+def test_a_persons_old_cut_does_not_lend_its_permission_to_the_debts_new_one(house: House) -> None:
+    house.settle(balance="6").block(total="0.00")
+    house.order(Verb.CUT)
+    house.carry_out(OPEN)
+    house.later(hours=1).block(total="10.00", contact=OPEN)
+    house.later(minutes=1).block(total="12.00", contact=CLOSED)  # bridged; by now the credit is gone too
+    assert house.orders() == ["cut verified", "cut queued"]
+    house.site = replace(house.site, path_alive=False)
+    assert house.start() is None
+    assert (house.orders(), house.meter().cut_reasons) == (["cut verified", "cut cancelled"], ("operator:emergency",))
+
+
+def test_an_order_takes_the_place_of_a_rules_cut_that_has_not_been_sent(house: House) -> None:
+    house.settle(balance="1").exhaust()
+    answer = house.order(Verb.CUT, "theft_by_two_people")
+    assert answer.command is not None and answer.command.id == "O-1"
+    assert house.orders() == ["cut superseded", "cut queued"]
+
+
 def test_allow_close_is_never_a_closing(lit: House) -> None:
     """The account's policy closes directly; whoever orders allow-close wants somebody to look first."""
     lit.order(Verb.CUT)

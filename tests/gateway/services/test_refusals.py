@@ -10,6 +10,7 @@ import pytest
 from gateway.domain.jobs import Answered
 from gateway.domain.meters import Contact
 from gateway.domain.supply import SwitchReading
+from gateway.services.judge_account import wants_confirmation
 from gateway.services.run_command import finish_readback
 from tests.gateway.services.house import BROKE, NAK, OK, POLICY, SILENT, House, account, local, meter
 
@@ -241,6 +242,17 @@ def test_paid_after_a_refused_cut_there_is_nothing_to_restore(house: House) -> N
     assert (house.orders(), house.relay()) == (["cut refused"], "closed, seen closed")
 
 
+def test_paid_while_a_lost_cut_waits_to_be_sent_again_supply_is_made_sure_of(house: House) -> None:
+    """It stood unmoved at two looks; but it was sent once, and may still be obeyed."""
+    house.settle(balance="1").exhaust()
+    cut = house.send(SILENT)
+    for _ in range(2):
+        cut = house.look(cut, CLOSED)
+    assert (cut.state, cut.attempts) == ("queued", 1)
+    house.topup("20.00")
+    assert house.orders() == ["cut superseded", "restore queued"]
+
+
 def test_a_cut_that_took_effect_after_it_was_given_up_is_undone(house: House) -> None:
     """It stood unmoved, was queued again, was then paid away, and moved after all."""
     house.settle(balance="1").exhaust()
@@ -266,3 +278,20 @@ def test_paid_over_and_over_between_cuts_never_leaves_the_house_dark(house: Hous
     house.topup("5.00", "S-2")
     house.later(minutes=1).block(total="14.00", contact=OPEN)
     assert [c.verb for c in house.open()] == ["restore"]
+
+
+def test_one_extra_read_is_spent_before_a_cut_when_the_evidence_is_a_quarter_of_an_hour_old(house: House) -> None:
+    """A meter without rate registers, read every 15 minutes: its own schedule never gives evidence that is fresh (F1)."""
+
+    def wanted() -> bool:
+        return house.do(lambda tx: wants_confirmation(tx, "m1", house.now_ms))
+
+    house.settle(balance="1")
+    for total in ("0.00", "3.00", "6.00"):
+        house.read(total=total, contact=CLOSED)
+        house.later(minutes=15, s=1)
+    house.read(total="9.00", contact=CLOSED)
+    assert (house.relay(), wanted()) == ("closed, seen closed", True)
+    house.later(s=1)
+    house.read(total="9.00", contact=CLOSED)
+    assert (house.relay(), wanted()) == ("open (credit:energy_debt), seen closed", False)
