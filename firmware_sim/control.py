@@ -285,6 +285,8 @@ class ControlServer:
                 pass
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass
+        except asyncio.CancelledError:
+            pass  # the simulator ends; asyncio's streams would print a traceback for every open connection
         finally:
             self._connections.discard(writer)
             writer.close()
