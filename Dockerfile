@@ -1,5 +1,6 @@
 # The gateway in a container. Put gateway.toml into the data volume and give the process its serial devices:
 #   docker run -v wattgate:/data --device /dev/ttyUSB0 --group-add dialout -p 8080:8080 wattgate
+# The port is reachable from outside with [http] listen = "0.0.0.0:8080", for which [bank] enabled must be false: it is unsigned so far.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/wattgate

@@ -79,7 +79,7 @@ def _rank(meter: Json, picture: Picture) -> tuple[int, str]:
     """Those where something happens stand first: a small terminal shows only the first ones."""
     relay, account = meter["relay"], picture.accounts.get(str(meter["account"]), {})
     assert isinstance(relay, Mapping)
-    calm = relay["desired"] == "closed" and account.get("state") == "normal"
+    calm = relay["desired"] == "closed" and relay["observed"] in ("closed", "unknown") and account.get("state") == "normal"
     return (1 if calm else 0, str(meter["meter"]))
 
 
