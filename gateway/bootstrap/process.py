@@ -70,9 +70,10 @@ class Gateway:
             self.lines = build_lines(settings, passwords, self._clock)
             self.vitals = Vitals(settings.gateway.id, __version__, self.lines, self._clock)
             self.vitals.store, self.vitals.site = self.store, self.site()
-            self._prepare()
             self.link = self._mqtt()
             self.listener = self._listen()
+            self._open.callback(self.listener.close)
+            self._prepare()
         except (StoreError, ListenError, ValueError) as problem:
             self._open.close()
             raise CannotStart(str(problem)) from None
