@@ -356,6 +356,25 @@ def _doubles(settings: Settings) -> list[str]:
         if place in seen:
             errors.append(f"meter {meter.name}: address {meter.address} on line {meter.line} is already meter {seen[place]}")
         seen.setdefault(place, meter.name)
+    return errors + _shared_switches(settings, seen)
+
+
+def _shared_switches(settings: Settings, meters: Mapping[tuple[str, str], str]) -> list[str]:
+    """Two houses on one switch, or a switch module at the address of a meter: the wrong house would be cut."""
+    errors: list[str] = []
+    seen: dict[tuple[str, str, int], str] = {}
+    for meter in settings.meter:
+        if meter.switch is None:
+            continue
+        line, unit = meter.switch.line, meter.switch.address.lstrip("0") or "0"
+        place = (line, unit, meter.switch.channel)
+        if place in seen:
+            errors.append(
+                f"meter {meter.name}: its switch, channel {place[2]} of {unit} on line {line}, is that of meter {seen[place]}"
+            )
+        if (line, unit) in meters:
+            errors.append(f"meter {meter.name}: its switch has the address of meter {meters[line, unit]} on line {line}")
+        seen.setdefault(place, meter.name)
     return errors
 
 

@@ -26,11 +26,12 @@ BLOCK_VALUES = 5
 
 @dataclass(frozen=True, slots=True)
 class SwitchFacts:
-    """What cuts, whether it can be read back for proof, and when after an acknowledgement that may be done."""
+    """What cuts, whether it can be read back for proof, when after an acknowledgement that may be done, and how many there are."""
 
     kind: SwitchKind
     feedback: bool
     settle_ms: int
+    channels: int = 1
 
 
 def switch_facts(device: MeterProfile) -> SwitchFacts:
@@ -41,7 +42,7 @@ def switch_facts(device: MeterProfile) -> SwitchFacts:
     if isinstance(switch, InternalSwitch):
         return SwitchFacts(SwitchKind.INTERNAL, True, switch.settle_s * 1000)
     if isinstance(switch, CoilSwitch):
-        return SwitchFacts(SwitchKind.CONTACTOR, switch.feedback is not None, switch.settle_s * 1000)
+        return SwitchFacts(SwitchKind.CONTACTOR, switch.feedback is not None, switch.settle_s * 1000, switch.channels)
     return SwitchFacts(SwitchKind.CONTACTOR, False, switch.settle_s * 1000)  # a register has no button either
 
 
@@ -56,6 +57,11 @@ def count_wh(meter: MeterProfile) -> int:
         if register.quantity == "energy_import":
             return max(1, int((register.type.resolution or register.type.scale).scaleb(3)))
     return 10
+
+
+def gives(meter: MeterProfile, register: str) -> bool:
+    """Whether readings of this meter carry that energy register; DL/T 645 blocks carry the rates that the meter has."""
+    return meter.modbus is None or register in meter.quantities
 
 
 def round_ms(meter: MeterProfile, byte_ms: float, gap_ms: int) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.adapters.profile_facts import gives
+from gateway.adapters.profiles import profile
 from gateway.adapters.store import Store, StoreError, store_file
-from gateway.bootstrap.lines import Passwords, examine_lines
+from gateway.bootstrap.lines import Passwords, examine_lines, has_switch
 from gateway.services.verify_ledger import verify_ledger
-from gateway.settings import Settings, SettingsError, secret_file
+from gateway.settings import Account, Meter, Settings, SettingsError, secret_file
 
 
 class CannotStart(Exception):
@@ -65,13 +67,40 @@ def examine(settings: Settings, folder: Path) -> Report:
     errors += problems
     lines = [LineReport(line.id, sum(m.line == line.id for m in settings.meter), rounds.get(line.id, 0)) for line in settings.line]
     for account in settings.account:
-        slowest = max((rounds.get(m.line, 0) for m in settings.meter if m.account == account.id), default=0)
-        if account.limit is not None and account.limit.delay_s * 1000 < slowest:
-            errors.append(
-                f"account {account.id}: its load limit's delay of {account.limit.delay_s} s is shorter than a round of its line "
-                f"({slowest / 1000:.1f} s): the gateway could not see the load in time"
-            )
+        meters = [meter for meter in settings.meter if meter.account == account.id]
+        errors += [f"account {account.id}: {text}" for text in _unseen_load(account, meters, rounds, settings.live().instant_s)]
+        if not problems:
+            errors += [f"account {account.id}: {text}" for text in _unpriced(account, meters, settings)]
     return Report(lines, errors)
+
+
+def _unseen_load(account: Account, meters: Sequence[Meter], rounds: Mapping[str, int], instant_s: int) -> list[str]:
+    """A load limit that could not be kept: seen too late, or nothing to cut."""
+    if account.limit is None:
+        return []
+    errors = []
+    slowest_s = max((rounds.get(meter.line, 0) / 1000 for meter in meters), default=0.0)
+    if account.limit.delay_s < slowest_s:
+        errors.append(
+            f"its load limit's delay of {account.limit.delay_s} s is shorter than a round of its line ({slowest_s:.1f} s): "
+            "the gateway could not see the load in time"
+        )
+    elif account.limit.delay_s < instant_s:
+        errors.append(f"its load limit's delay of {account.limit.delay_s} s is shorter than scheme.instant_s ({instant_s} s)")
+    if not any(meter.cut_with_account and has_switch(meter) for meter in meters):
+        errors.append("it has a load limit, but no meter with a switch that the limit could open")
+    return errors
+
+
+def _unpriced(account: Account, meters: Sequence[Meter], settings: Settings) -> list[str]:
+    """Registers that the account's tariff prices and one of its meters does not give: its bill would be held for ever."""
+    prices = next((tariff.prices() for tariff in settings.tariff if tariff.id == account.tariff), {})
+    return [
+        f"tariff {account.tariff} prices {register}, which meter {meter.name} does not give"
+        for meter in meters
+        for register in prices
+        if not gives(profile(meter.profile), register)
+    ]
 
 
 def passwords_of(settings: Settings, folder: Path) -> Passwords:

@@ -19,6 +19,9 @@ from gateway.entrypoints.line_loop import Link
 from gateway.services.plan import Poll
 from gateway.settings import Account, Line, Meter, Scheme, Settings
 
+BROADCAST = 999_999_999_999
+"""The address of all meters (dlt645.md 2)."""
+
 
 class Passwords:
     """Meter passwords by class; never shown."""
@@ -145,21 +148,23 @@ def examine_lines(settings: Settings, passwords: Passwords | None) -> tuple[dict
         try:
             reads = profile(meter.profile)
             rounds[line.id] += round_ms(reads, 0 if line.kind == "modbus-tcp" else 11_000 / line.baud, line.gap_ms)
-            errors += [f"meter {meter.name}: {text}" for text in _unfit(meter, line, accounts, passwords)]
+            errors += [f"meter {meter.name}: {text}" for text in _unfit(meter, lines, accounts, passwords)]
         except (ProfileError, ValueError) as problem:
             errors.append(f"meter {meter.name}: {problem}")
     return rounds, errors
 
 
-def _unfit(meter: Meter, line: Line, accounts: Mapping[str, Account], passwords: Passwords | None) -> Sequence[str]:
-    errors = []
-    reads = profile(meter.profile)
-    if reads.protocol != "modbus" and line.kind == "modbus-tcp":
-        errors.append(f"profile {reads.name} speaks DL/T 645, which line {line.id} (modbus-tcp) does not carry")
-    if reads.protocol == "modbus" and not 1 <= int(meter.address) <= 247:
-        errors.append("a Modbus address is a unit from 1 to 247")
-    if meter.switch is not None and switch_facts(profile(meter.switch.profile)).kind is SwitchKind.NONE:
-        errors.append(f"profile {meter.switch.profile} has no switch")
+def _unfit(meter: Meter, lines: Mapping[str, Line], accounts: Mapping[str, Account], passwords: Passwords | None) -> Sequence[str]:
+    errors: list[str] = []
+    reads, line = profile(meter.profile), lines[meter.line]
+    errors += _misplaced(reads, meter.address, line)
+    if meter.switch is not None:
+        device = profile(meter.switch.profile)
+        errors += [f"its switch: {text}" for text in _misplaced(device, meter.switch.address, lines[meter.switch.line])]
+        if switch_facts(device).kind is SwitchKind.NONE:
+            errors.append(f"profile {meter.switch.profile} has no switch")
+        elif meter.switch.channel >= switch_facts(device).channels:
+            errors.append(f"profile {device.name} has {switch_facts(device).channels} channels, counted from 0")
     account = accounts.get(meter.account or "")
     kind = switch_facts(profile(meter.switch.profile) if meter.switch else reads).kind
     waits = account is not None and account.policy.reconnect == "allow"
@@ -170,4 +175,21 @@ def _unfit(meter: Meter, line: Line, accounts: Mapping[str, Account], passwords:
     needed = meter.password or password_class(reads)
     if passwords is not None and needed is not None and needed not in passwords:
         errors.append(f"its switch needs the password class {needed}, which the passwords file does not have")
+    return errors
+
+
+def has_switch(meter: Meter) -> bool:
+    """Whether something can cut this meter. Raises ProfileError."""
+    return switch_facts(profile(meter.switch.profile if meter.switch else meter.profile)).kind is not SwitchKind.NONE
+
+
+def _misplaced(device: MeterProfile, address: str, line: Line) -> list[str]:
+    """What is wrong with a device at this address on this line."""
+    if device.protocol == "modbus":
+        return [] if 1 <= int(address) <= 247 else ["a Modbus address is a unit from 1 to 247"]
+    errors = []
+    if line.kind == "modbus-tcp":
+        errors.append(f"profile {device.name} speaks DL/T 645, which line {line.id} (modbus-tcp) does not carry")
+    if int(address) == BROADCAST:
+        errors.append("999999999999 is the broadcast address, which no meter answers")
     return errors

@@ -9,6 +9,7 @@ import random
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -41,12 +42,15 @@ from gateway.services.apply_topup import MOST_BALANCE_MICRO, apply_topup, masked
 from gateway.services.load_archive import load_archive
 from gateway.services.order_supply import order_supply
 from gateway.services.plan import LinePlan
-from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome, Tx
+from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome, Tx, Unavailable
 from gateway.services.run_command import recover
 from gateway.settings import Settings, secret_file
 
 T = TypeVar("T")
 log = structlog.get_logger()
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+"""Between a failure of one of our loops and its next start."""
 
 STOP_S = 4.0
 """SIGTERM ends us within 5 s (contract.md 2): what has not ended by then is cancelled."""
@@ -99,12 +103,12 @@ class Gateway:
 
     def _work(self) -> list[Coroutine[object, object, object]]:
         loops = [self._line_loop(line).run() for line in self.lines]
-        limits = limit_loop.watch(self, self.site, self._clock)
+        limits = _again_and_again("limits", lambda: limit_loop.watch(self, self.site, self._clock))
         work: list[Coroutine[object, object, object]] = [*loops, limits, self.listener.serve()]
         if self.link is not None:
             outbox = OutboxLoop(self, self.link, self._outbox_wake.listener(), self._clock, by=self.settings.uplink.acknowledge)
             self.link.listener = Downlink(self, outbox, self._clock, self.site)
-            work += [outbox.run(), self.link.run()]
+            work += [_again_and_again("outbox", outbox.run), _again_and_again("uplink", self.link.run)]
         return work
 
     async def _end(self, tasks: Sequence[asyncio.Future[object]]) -> None:
@@ -118,7 +122,12 @@ class Gateway:
 
     async def write(self, usecase: Callable[[Tx], T]) -> T:
         """The store's write; afterwards the outbox and the lines look for rows."""
-        result = await self.store.write(usecase)
+        try:
+            result = await self.store.write(usecase)
+        except Unavailable as problem:
+            self.vitals.store_trouble = str(problem)
+            raise
+        self.vitals.store_trouble = None
         self._outbox_wake.notify()
         return result
 
@@ -199,6 +208,19 @@ class Gateway:
         self.vitals.fatal = sentence
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._fatal.set)
+
+
+async def _again_and_again(name: str, work: Callable[[], Coroutine[object, object, object]]) -> None:
+    """A loop that must not end: an error of ours is told, and it goes on after a pause that doubles, so that no log is flooded."""
+    pause_s = FIRST_PAUSE_S
+    while True:
+        started = time.monotonic()
+        try:
+            await work()
+        except Exception:
+            log.exception("loop_failed", loop=name, pause_s=pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = FIRST_PAUSE_S if time.monotonic() - started > LONGEST_PAUSE_S else min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def operator_token(path: Path) -> str:

@@ -26,6 +26,7 @@ class Vitals:
     def __init__(self, gateway: str, version: str, lines: Sequence[BuiltLine], clock: Clock) -> None:
         self.gateway, self.version = gateway, version
         self.fatal: str | None = None
+        self.store_trouble: str | None = None
         self.site: Site | None = None
         self.store: Store | None = None
         self._clock = clock
@@ -49,7 +50,8 @@ class Vitals:
 
     def health(self) -> Health:
         """Why no money may be taken, and what holds only cuts."""
-        reasons = (f"the store failed: {self.fatal}",) if self.fatal else ()
+        trouble = self.fatal or self.store_trouble
+        reasons = (f"the store cannot take money: {trouble}",) if trouble else ()
         holds = [f"line {name} is down" for name, loop in self._loops.items() if loop.up is False]
         if self.site is not None and not self.site.clock_trusted:
             holds.append("the clock is not trusted: no cut (F3)")

@@ -96,6 +96,15 @@ def test_each_mistake_is_named_with_its_key(tmp_path: Path, old: str, new: str, 
     assert error.startswith(sentence)
 
 
+def test_two_houses_do_not_share_a_switch(tmp_path: Path) -> None:
+    coil = 'switch = {line = "a", address = "9", profile = "relay-module-8"}'
+    both = GOOD + f'{coil}\n[[meter]]\nline = "a"\naddress = "2"\nprofile = "eastron-sdm630"\n{coil}\n'
+    both += '[[meter]]\nline = "a"\naddress = "9"\nprofile = "eastron-sdm630"\n'
+    told = errors(tmp_path, both)
+    assert "meter a-2: its switch, channel 0 of 9 on line a, is that of meter a-1" in told
+    assert "meter a-1: its switch has the address of meter a-9 on line a" in told
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     wrong = (
         GOOD.replace('id = "g"', 'id = "g"\ncolour = 1')
@@ -140,6 +149,32 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
         ),
         ('kind = "serial"\ndevice = "/dev/null"', 'kind = "modbus-tcp"\nhost = "h"\nport = 1', "(modbus-tcp) does not carry"),
         ('profile = "dlt645-single"', 'profile = "hiking-dds238-zn-sr"', "its switch has no button"),
+        ('address = "1"', 'address = "999999999999"', "999999999999 is the broadcast address, which no meter answers"),
+        (
+            'profile = "dlt645-single"',
+            'profile = "eastron-sdm630"\nswitch = {line = "a", address = "500", profile = "relay-module-8"}',
+            "its switch: a Modbus address is a unit from 1 to 247",
+        ),
+        (
+            'profile = "dlt645-single"',
+            'profile = "eastron-sdm630"\nswitch = {line = "a", address = "9", profile = "relay-module-8", channel = 8}',
+            "profile relay-module-8 has 8 channels, counted from 0",
+        ),
+        (
+            'profile = "dlt645-single"\naccount = "A"',
+            'profile = "eastron-sdm630"\naccount = "A"\n[[account]]\nid = "B"\ncurrency = "CNY"\ntariff = "two"\n'
+            '[[tariff]]\nid = "two"\ncurrency = "CNY"\nkind = "two_rate"\npeak = {registers = [1], price = "1"}\n'
+            'valley = {registers = [2], price = "1"}\n'
+            '[[meter]]\nline = "a"\naddress = "7"\nprofile = "eastron-sdm630"\naccount = "B"',
+            "account B: tariff two prices energy_import_t1, which meter a-7 does not give",
+        ),
+        (
+            'tariff = "flat"\n\n[[meter]]\nline = "a"\naddress = "1"\nprofile = "dlt645-single"',
+            'tariff = "flat"\nlimit = {power_w = 9, delay_s = 90}\n'
+            '[[meter]]\nline = "a"\naddress = "1"\nprofile = "eastron-sdm630"',
+            "it has a load limit, but no meter with a switch",
+        ),
+        ('tariff = "flat"', 'tariff = "flat"\nlimit = {power_w = 9, delay_s = 30}', "is shorter than scheme.instant_s (60 s)"),
         ('address = "1"\nprofile = "dlt645-single"', 'address = "300"\nprofile = "eastron-sdm630"', "a unit from 1 to 247"),
     ],
 )

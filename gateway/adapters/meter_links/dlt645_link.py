@@ -31,6 +31,9 @@ REFUSED_WITHIN_S = 24 * 3600
 ACTIONS = {Verb.CUT: Action.CUT, Verb.RESTORE: Action.CLOSE, Verb.ALLOW_CLOSE: Action.ALLOW_CLOSE}
 POWER = "0203"
 NO_DATA = "no requested data"
+NO_BLOCK = 3
+"""Refusals of a block in a row after which a meter has none: one may be a busy moment, and would hold the bill until a restart."""
+
 _PASSWORD = "password"
 _EPOCH = datetime(1970, 1, 1)
 
@@ -79,6 +82,7 @@ class Dlt645Link:
         self._asker = Asker(driver, gap_ms=gap_ms, first_byte_timeout_ms=first_byte_timeout_ms)
         self._billing = list(self._reads.billing)
         self._instant = Turns(self._reads.instant, lambda di: di.startswith(POWER))
+        self._no_block = 0
         self._offset: tuple[float, int] | None = None
         self._refused_at: list[float] = []
 
@@ -111,16 +115,20 @@ class Dlt645Link:
         return await self._asker.once(Read(self._address, di, self._reads.preamble))
 
     async def _bill(self, n: int) -> Timed[Sequence[Measurement]]:
-        """A register block, or its total alone where the meter has no blocks; that is remembered."""
+        """A register block, or its total alone where the meter refuses the block; when it always does, that is remembered."""
         di = self._billing[n]
         try:
-            return _items(await self._read(di))
+            answer = _items(await self._read(di))
+            self._no_block = 0
+            return answer
         except Refused as refused:
             total = _total_of(di)
             if total is None or NO_DATA not in refused.flags:
                 raise
             answer = _items(await self._read(total))
-            self._billing[n] = total
+            self._no_block += 1
+            if self._no_block >= NO_BLOCK:
+                self._billing[n] = total
             return answer
 
     async def _load(self) -> Timed[Sequence[Measurement]] | None:

@@ -44,6 +44,7 @@ class ModbusLink:
         self._power = plan_reads(profile, ["power"])[0] if "power" in others else None
         self._switch = _channel(profile, channel)
         self._ordered_closed: bool | None = None
+        self._flowed = False
 
     @never_raises
     async def perform(self, job: Job) -> Answered:
@@ -81,6 +82,9 @@ class ModbusLink:
             exchange = WriteRegister(unit, switch.address, switch.order(closed), self._framing, number)
         else:
             exchange = WriteRegisters(unit, switch.address, [switch.order(closed)], self._framing, number)
+        if not (isinstance(switch, CoilSwitch) and switch.feedback):
+            before_w = await self._load()
+            self._flowed = before_w is not None and before_w > STARTING_POWER_W
         self._ordered_closed = closed
         await self._asker.once(exchange)
 
@@ -91,10 +95,15 @@ class ModbusLink:
             return SwitchReading(_contact(back.is_closed(bit.value[0])), "feedback", bit.answered_ms, await self._load())
         closed, at_ms = await self._ordered(switch)
         load_w = await self._load()
-        taken = self._ordered_closed in (None, closed)
-        flows = load_w is not None and load_w > STARTING_POWER_W
-        proved = flows if closed else load_w is not None
-        return SwitchReading(_contact(closed), "relay_bit" if proved or not taken else "command_only", at_ms, load_w)
+        if self._ordered_closed not in (None, closed):
+            return SwitchReading(_contact(closed), "relay_bit", at_ms, load_w)
+        return SwitchReading(_contact(closed), "load" if self._proves(closed, load_w) else "command_only", at_ms, load_w)
+
+    def _proves(self, closed: bool, load_w: int | None) -> bool:
+        """Whether the load tells where the contact is: it flows, or it flowed before the order to open and no longer does."""
+        if load_w is None:
+            return False
+        return load_w > STARTING_POWER_W or (not closed and self._flowed)
 
     async def _ordered(self, switch: RegisterSwitch | CoilSwitch) -> tuple[bool, int]:
         """What the device says it was last told, and when it said so."""

@@ -230,10 +230,9 @@ async def test_a_meter_without_register_blocks_is_asked_for_its_total_from_then_
     real = unit.firmware.read
     unit.firmware.read = lambda di: None if di == "0001FF00" else real(di)  # type: ignore[method-assign]
     link, sent = site.single(), site.street.lines["rs"].sent
-    assert list(values(await link.perform(ReadJob("single", Group.BILLING)))) == ["energy_import"]
-    assert len(sent) == 2
-    assert list(values(await link.perform(ReadJob("single", Group.BILLING)))) == ["energy_import"]
-    assert len(sent) == 3
+    for frames in (2, 4, 6, 7, 8):  # one refusal may be a busy moment; after the third the block is not asked for again
+        assert list(values(await link.perform(ReadJob("single", Group.BILLING)))) == ["energy_import"]
+        assert len(sent) == frames
 
 
 @in_virtual_time
@@ -267,15 +266,15 @@ async def test_a_modbus_meter_with_its_own_relay_is_believed_only_when_the_load_
     assert values(await link.perform(ReadJob("dds", Group.BILLING)))["energy_import"] == Decimal("60.24")
     assert values(await link.perform(ReadJob("dds", Group.INSTANT)))["power"] == Decimal("1.200")
     look = seen(await link.perform(ReadJob("dds", Group.SWITCH)))
-    assert (look.contact, look.kind, look.power_w) == (Contact.CLOSED, "relay_bit", 1200)
+    assert (look.contact, look.kind, look.power_w) == (Contact.CLOSED, "load", 1200)
     assert isinstance(await link.perform(site.order("dds", Verb.CUT)), Answered)
     await asyncio.sleep(4)
     look = seen(await link.perform(ReadbackJob("dds", "c")))
-    assert (look.contact, look.kind, look.power_w) == (Contact.OPEN, "relay_bit", 0)
+    assert (look.contact, look.kind, look.power_w) == (Contact.OPEN, "load", 0)
     assert isinstance(await link.perform(site.order("dds", Verb.RESTORE)), Answered)
     await asyncio.sleep(4)
     look = seen(await link.perform(ReadbackJob("dds", "c")))
-    assert (look.contact, look.kind, look.power_w) == (Contact.CLOSED, "relay_bit", 1200)
+    assert (look.contact, look.kind, look.power_w) == (Contact.CLOSED, "load", 1200)
 
 
 @in_virtual_time
@@ -286,7 +285,7 @@ async def test_a_welded_relay_register_shows_current_while_open_and_no_load_prov
     await link.perform(site.order("dds", Verb.CUT))
     await asyncio.sleep(4)
     look = seen(await link.perform(ReadbackJob("dds", "c")))
-    assert (look.contact, look.kind, look.power_w) == (Contact.OPEN, "relay_bit", 1200)
+    assert (look.contact, look.kind, look.power_w) == (Contact.OPEN, "load", 1200)
     site.street.station("dds").faults.clear("welded")
     await link.perform(site.order("dds", Verb.RESTORE))
     site.street.street.stations["dds"].meter.set_load(Constant(0, 1000))
@@ -296,10 +295,24 @@ async def test_a_welded_relay_register_shows_current_while_open_and_no_load_prov
 
 
 @in_virtual_time
+async def test_no_load_before_a_cut_proves_nothing_after_it() -> None:
+    """A welded relay in a house that draws nothing looks exactly like one that opened."""
+    site = await Site().open()
+    link, station = site.dds(), site.street.station("dds")
+    station.faults.set("welded")
+    site.street.street.stations["dds"].meter.set_load(Constant(0, 1000))
+    await link.perform(site.order("dds", Verb.CUT))
+    await asyncio.sleep(4)
+    look = seen(await link.perform(ReadbackJob("dds", "c")))
+    assert (look.contact, look.kind, look.power_w) == (Contact.OPEN, "command_only", 0)
+    assert station.meter.relay.contact_closed
+
+
+@in_virtual_time
 async def test_a_register_that_did_not_take_the_order_is_seen_unmoved() -> None:
     site = await Site().open()
     link = site.dds()
-    site.street.station("dds").faults.set("silent", count=1)
+    site.street.station("dds").faults.set("silent", count=2)
     site.street.street.stations["dds"].meter.set_load(Constant(0, 1000))
     assert fault(await link.perform(site.order("dds", Verb.CUT))) == (Fault.SILENT, False)
     look = seen(await link.perform(ReadbackJob("dds", "c")))

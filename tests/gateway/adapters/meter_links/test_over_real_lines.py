@@ -103,7 +103,7 @@ async def test_all_groups_are_read_and_the_switch_is_cut_and_restored(street: St
         await certainly(switcher, order)
         await asyncio.sleep(0.05)
         look = _switch(await certainly(switcher, ReadbackJob(meter, "c")))
-        assert look.contact is contact and look.kind == ("feedback" if line == "net" else "relay_bit")
+        assert look.contact is contact and look.kind == {"net": "feedback", "rtu": "load"}.get(line, "relay_bit")
         station = street.simulator.street.stations[meter]
         assert station.meter.relay.contact_closed is (contact is Contact.CLOSED)
     assert street.drivers[line].counters.errors == {}
