@@ -19,7 +19,13 @@ from gateway.settings import Settings
 def site_of(settings: Settings) -> Site:
     """The site as the use cases know it. F3: the configured source vouches for the clock, `ntp` by the kernel's own word."""
     trusted = settings.clock.source == "vouched" or kernel_synchronised()
-    return Site(settings.gateway.id, settings.gateway.zone, clock_trusted=trusted, path_alive=settings.bank.enabled)
+    return Site(
+        settings.gateway.id,
+        settings.gateway.zone,
+        clock_trusted=trusted,
+        path_alive=settings.bank.enabled,
+        power_stale_ms=3 * 1000 * settings.live().instant_s,  # every second instant read is power's turn, and one may be lost
+    )
 
 
 def archive_of(settings: Settings) -> Archive:

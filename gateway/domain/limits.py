@@ -37,29 +37,35 @@ class LimitAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """Phase, since when (UTC ms), and the recloses already spent."""
+    """Phase, since when (UTC ms), the recloses already spent, and when power was last judged over the limit (in OVER only)."""
 
     phase: LimitPhase = LimitPhase.WITHIN
     since_ms: int = 0
     spent: int = 0
+    seen_ms: int = 0
 
 
 WITHIN_LIMIT = LimitState()
 
 
-def on_power(limit: LoadLimit, state: LimitState, power_w: int, at_ms: int) -> tuple[LimitState, LimitAction]:
-    """Judge a measured power. Over for longer than the delay cuts, or locks when the recloses are spent."""
+def on_power(limit: LoadLimit, state: LimitState, power_w: int, at_ms: int, most_gap_ms: int) -> tuple[LimitState, LimitAction]:
+    """Judge a measured power. Over for longer than the delay cuts, or locks when the recloses are spent.
+
+    An overload must be seen all along: after a gap of more than most_gap_ms between two looks it starts anew.
+    """
     over = power_w > limit.power_w
     if state.phase is LimitPhase.WITHIN:
         if over:
-            return LimitState(LimitPhase.OVER, at_ms, state.spent), LimitAction.NONE
+            return LimitState(LimitPhase.OVER, at_ms, state.spent, at_ms), LimitAction.NONE
         forgotten = state.spent and at_ms - state.since_ms >= limit.forget_ms
         return (LimitState(LimitPhase.WITHIN, at_ms) if forgotten else state), LimitAction.NONE
     if state.phase is LimitPhase.OVER:
         if not over:
             return LimitState(LimitPhase.WITHIN, at_ms, state.spent), LimitAction.NONE
+        if abs(at_ms - state.seen_ms) > most_gap_ms:  # also when the clock was set back
+            return LimitState(LimitPhase.OVER, at_ms, state.spent, at_ms), LimitAction.NONE
         if at_ms - state.since_ms <= limit.delay_ms:
-            return state, LimitAction.NONE
+            return replace(state, seen_ms=at_ms), LimitAction.NONE
         if state.spent >= limit.recloses:
             return LimitState(LimitPhase.LOCKED, at_ms, state.spent), LimitAction.LOCK
         return LimitState(LimitPhase.TRIPPED, at_ms, state.spent), LimitAction.CUT
@@ -76,6 +82,12 @@ def on_time(limit: LoadLimit, state: LimitState, now_ms: int) -> tuple[LimitStat
     if state.phase is LimitPhase.TRIPPED and now_ms - state.since_ms >= limit.pause_ms:
         return LimitState(LimitPhase.WITHIN, now_ms, state.spent + 1), LimitAction.RECLOSE
     return state, LimitAction.NONE
+
+
+def withdrawn(state: LimitState, now_ms: int) -> LimitState:
+    """The trip lost its permission before its cut left: the overload counts from now, and no reclose is spent."""
+    held = state.phase in (LimitPhase.TRIPPED, LimitPhase.LOCKED)
+    return LimitState(LimitPhase.OVER, now_ms, state.spent, now_ms) if held else state
 
 
 def released(now_ms: int) -> LimitState:

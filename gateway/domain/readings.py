@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from gateway.domain.units import kwh_to_wh
+
 
 class Quality(StrEnum):
     """How far a reading is trusted: single may be shown, only confirmed moves money."""
@@ -105,13 +107,17 @@ TOTAL = "energy_import"
 
 
 def energy_registers(items: tuple[Item, ...]) -> dict[str, int] | None:
-    """Import registers in Wh by name, or None when the reading carries no total or one of its registers is a filler."""
+    """Import registers in Wh by name, or None when the reading carries no total or one of its registers is a filler or finer
+    than 1 Wh."""
     found: dict[str, int] = {}
     for item in items:
         if item.quantity == TOTAL or item.quantity.startswith("energy_import_t"):
             if item.value is None:
                 return None
-            found[item.quantity] = int(item.value.scaleb(3))
+            try:
+                found[item.quantity] = kwh_to_wh(item.value)
+            except ValueError:  # its step does not go into count_wh: neither bound nor bill would be right, so it is only shown
+                return None
     return found if TOTAL in found else None
 
 

@@ -73,6 +73,7 @@ FINAL = frozenset({_S.VERIFIED, _S.ALLOWED, _S.COMMAND_ONLY, _S.REFUSED, _S.EXPI
 
 TRANSITIONS: dict[tuple[CommandState, CommandEvent], CommandState] = {
     (_S.QUEUED, _E.SENT): _S.SENT,
+    (_S.QUEUED, _E.REFUSED): _S.REFUSED,
     (_S.QUEUED, _E.EXPIRED): _S.EXPIRED,
     (_S.QUEUED, _E.CANCELLED): _S.CANCELLED,
     (_S.QUEUED, _E.SUPERSEDED): _S.SUPERSEDED,
@@ -146,12 +147,31 @@ class Command:
         return self.state in FINAL
 
 
+NOT_SENT = "not sent"
+"""How the reason of a refusal begins that is ours: the meter itself was not asked."""
+
+REFUSED_PASSWORDS = 2
+REFUSED_WITHIN_MS = 24 * 60 * 60 * 1000
+"""At most two refused passwords per meter and day: a third could lock the meter (prepayment.md 9)."""
+
+
+def about_password(command: Command) -> bool:
+    """Whether this command was refused for its password, by the meter or by us to spare it."""
+    return command.state is CommandState.REFUSED and "password" in (command.reason or "")
+
+
+def spends_password(command: Command, now_ms: int) -> bool:
+    """Whether the meter itself refused this command's password within the last day."""
+    by_meter = about_password(command) and not (command.reason or "").startswith(NOT_SENT)
+    return by_meter and now_ms - command.changed_ms < REFUSED_WITHIN_MS
+
+
 @dataclass(frozen=True, slots=True)
 class SwitchReading:
     """A switch as it was read back.
 
     contact: position by status bit, register or feedback input; `ordered` the command state where the device shows it.
-    kind: `relay_bit`, `feedback` or `command_only` (the device only repeats its order: proves nothing).
+    kind: `relay_bit`, `feedback`, `load` (no contact of its own, but the load tells) or `command_only` (it only repeats its order).
     power_w: load in the same moment, None when unknown.
     """
 
@@ -188,7 +208,7 @@ def proof(verb: Verb, seen: SwitchReading) -> tuple[CommandEvent, tuple[str, ...
     if seen.kind == "command_only":
         wanted = Contact.OPEN if verb is Verb.CUT else Contact.CLOSED
         return (CommandEvent.PROVES_NOTHING, ("command_only",)) if seen.contact is wanted else (CommandEvent.SEEN_UNMOVED, ())
-    load = () if seen.power_w is None else ("load",)
+    load = () if seen.power_w is None or seen.kind == "load" else ("load",)
     if verb is Verb.CUT:
         if seen.contact is not Contact.OPEN:
             return CommandEvent.SEEN_UNMOVED, ()
@@ -197,7 +217,7 @@ def proof(verb: Verb, seen: SwitchReading) -> tuple[CommandEvent, tuple[str, ...
         return CommandEvent.SEEN_AS_ORDERED, (seen.kind, *load)
     if seen.contact is Contact.CLOSED:
         flows = seen.power_w is not None and seen.power_w > STARTING_POWER_W
-        return CommandEvent.SEEN_AS_ORDERED, (seen.kind, "load") if flows else (seen.kind,)
+        return CommandEvent.SEEN_AS_ORDERED, (seen.kind, *load) if flows else (seen.kind,)
     if verb is Verb.ALLOW_CLOSE and seen.contact is Contact.ALLOWED:
         return CommandEvent.SEEN_ALLOWED, (seen.kind,)
     return CommandEvent.SEEN_UNMOVED, ()
@@ -205,7 +225,7 @@ def proof(verb: Verb, seen: SwitchReading) -> tuple[CommandEvent, tuple[str, ...
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What a cut for debt is judged on besides the account (prepayment.md 3 and 5).
+    """What a cut is judged on besides the account (prepayment.md 3 and 5).
 
     confirmed_ms: time of the last confirmed reading of every meter concerned, the oldest of them; None if one has none.
     clock_trusted: a configured source vouches for our clock (F3). local: the account's own wall clock for the calendar.
@@ -223,6 +243,10 @@ FRESH_MS = 15 * 60 * 1000
 """A confirmed reading older than this supports no cut (prepayment.md 3)."""
 
 
+NEED_CLOCK = frozenset({CutCause.ENERGY_DEBT, CutCause.CONTRACT_TIME_TABLE, CutCause.DEMAND_RESPONSE})
+"""Causes that depend on what time it is; danger, theft and overload do not (prepayment.md 3)."""
+
+
 def missing_for_cut(cause: CutCause, account: Account, here: Circumstances) -> tuple[str, ...]:
     """What is missing for this cut, in words; empty means permission. Which parts count depends on the cause."""
     missing = []
@@ -230,11 +254,21 @@ def missing_for_cut(cause: CutCause, account: Account, here: Circumstances) -> t
         missing.append("the account is flagged never to be cut")
     if account.protected(here.now_ms):
         missing.append("supply protect is on")
-    if not here.clock_trusted:
-        missing.append("the clock is not trusted (F3)")
+    missing += _clock(cause, here.clock_trusted)
     if cause is CutCause.ENERGY_DEBT:
         missing += _missing_for_debt(account, here)
     return tuple(missing)
+
+
+def missing_without_account(cause: CutCause, clock_trusted: bool) -> tuple[str, ...]:
+    """The same for a meter for which nobody pays."""
+    if cause is CutCause.ENERGY_DEBT:
+        return ("there is no account whose debt it could be",)
+    return tuple(_clock(cause, clock_trusted))
+
+
+def _clock(cause: CutCause, trusted: bool) -> list[str]:
+    return [] if trusted or cause not in NEED_CLOCK else ["the clock is not trusted (F3)"]
 
 
 def _missing_for_debt(account: Account, here: Circumstances) -> list[str]:

@@ -40,6 +40,10 @@ MAX_BREAKS = 2
 """Exchanges in a row that lose the line, after which it counts as down although it can be opened."""
 
 
+UNSTORED = Failed(Fault.SILENT, "what came of it could not be stored, see the gateway's log")
+"""In the place of a result that the rules reject: so the command is uncertain and its switch is read, not SENT until a restart."""
+
+
 class WallClock(Protocol):
     """UTC milliseconds."""
 
@@ -110,10 +114,11 @@ class Listener:
 
 @dataclass(slots=True)
 class _Unstored:
-    """A use case that must still reach the store. command: whose result it is; None for a note."""
+    """A use case that must still reach the store. command: whose result it is; None for a note. instead: for a rejected one."""
 
     usecase: Callable[[Tx], None]
     command: str | None
+    instead: Callable[[Tx], None] | None = None
 
 
 class LineLoop:
@@ -233,7 +238,11 @@ class LineLoop:
         done_ms = self._clock.now_ms()
         self.plan.done(job, outcome, done_ms)
         self._log.info("switch_ordered", meter=job.meter, command=job.command, verb=job.verb.value, outcome=_words(outcome))
-        await self._keep(lambda tx: finish_switch(tx, planned.command, outcome, site, done_ms), planned.command)
+        await self._keep(
+            lambda tx: finish_switch(tx, planned.command, outcome, site, done_ms),
+            planned.command,
+            lambda tx: finish_switch(tx, planned.command, UNSTORED, site, done_ms),
+        )
 
     async def _perform(self, job: Job, link: Link | None) -> Outcome:
         """What a fault of ours leaves behind is uncertain, never a lost command."""
@@ -267,14 +276,15 @@ class LineLoop:
             await self._write(lambda tx: see_switch(tx, meter, seen, site, now_ms))
         self._commands = None
 
-    async def _keep(self, usecase: Callable[[Tx], None], command: str) -> None:
+    async def _keep(self, usecase: Callable[[Tx], None], command: str, instead: Callable[[Tx], None] | None = None) -> None:
         """Store a command's result now, or as soon as the store is back."""
-        self._results.append(_Unstored(usecase, command))
+        self._results.append(_Unstored(usecase, command, instead))
         self._commands = None
         await self._catch_up()
 
     async def _catch_up(self) -> None:
-        """Store what waits, results first, as far as the store takes it. What the rules themselves reject is logged and dropped."""
+        """Store what waits, results first, as far as the store takes it. What the rules reject is logged, and dropped unless
+        something else can be stored in its place."""
         if asyncio.get_running_loop().time() - self._store_failed_s < STORE_PAUSE_S:
             return
         for queue in (self._results, self._notes):
@@ -287,6 +297,9 @@ class LineLoop:
                     return
                 except Exception:
                     self._log.exception("result_rejected", command=oldest.command)
+                    if oldest.instead is not None:
+                        queue[0] = _Unstored(oldest.instead, oldest.command)
+                        continue
                     if oldest.command is not None:
                         self.plan.put_off(oldest.command, self._clock.now_ms())
                 queue.popleft()

@@ -13,7 +13,7 @@ from gateway.domain.supply import CutCause
 from gateway.domain.tariffs import Tariff
 from gateway.services.ports import Site, Tx
 from gateway.services.post_entry import post_entry
-from gateway.services.switching import lift
+from gateway.services.switching import RULES, bring, drop_reason, lift
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,11 @@ def load_archive(tx: Tx, archive: Archive, site: Site, now_ms: int) -> None:
     for opening in archive.accounts:
         _account(tx, opening, now_ms)
     for meter in archive.meters:
-        _meter(tx, meter)
+        _meter(tx, meter, site, now_ms)
+    configured = {meter.id for meter in archive.meters}
+    for meter in tx.meters():
+        if meter.id not in configured and meter.account is not None:
+            _meter(tx, replace(meter, account=None), site, now_ms)  # its past stays, nobody waits for its readings
     for opening in archive.accounts:
         if opening.account.limit is None:  # whom a limit held open that is no longer there
             lift(tx, opening.account, CutCause.SAFETY, site, now_ms)
@@ -71,7 +75,7 @@ def _account(tx: Tx, opening: Opening, now_ms: int) -> None:
         tx.save_account(kept)
 
 
-def _meter(tx: Tx, configured: Meter) -> None:
+def _meter(tx: Tx, configured: Meter, site: Site, now_ms: int) -> None:
     known = tx.meter(configured.id)
     if known is not None:
         configured = replace(
@@ -81,3 +85,6 @@ def _meter(tx: Tx, configured: Meter) -> None:
         tx.save_meter(configured)
         for command in tx.open_commands(meter=configured.id):  # a command waits on the line where its switch now is
             tx.save_command(replace(command, line=configured.switch_line))
+    if known is not None and known.account != configured.account and RULES & {*known.cut_reasons}:
+        drop_reason(tx, configured, *RULES)  # they were the old account's
+        bring(tx, configured.id, site, now_ms)

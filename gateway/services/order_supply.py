@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.domain.meters import Account, Meter, SwitchKind
 from gateway.domain.requests import SupplyOrder, valid_id
-from gateway.domain.supply import Command, CommandState, CutCause, Verb, missing_for_cut
+from gateway.domain.supply import Command, CommandState, CutCause, Verb, missing_for_cut, missing_without_account
 from gateway.services.ports import Site, SupplyAnswer, Tx
 from gateway.services.switching import CREDIT, LIMIT, bring, circumstances, drop_reason, lift, put_reason
 from gateway.services.watch_limits import release_limit
@@ -51,10 +51,13 @@ def _form(meter: Meter | None, order: SupplyOrder, now_ms: int) -> str | None:
 def _cut(tx: Tx, meter: Meter, account: Account | None, order: SupplyOrder, site: Site, now_ms: int) -> str | None:
     if order.cause not in OUTSIDE_CAUSES:
         return f"a cut names its cause: one of {', '.join(sorted(OUTSIDE_CAUSES))}"
-    if account is not None:
-        missing = missing_for_cut(CutCause(order.cause), account, circumstances(tx, account, site, now_ms))
-        if missing:
-            return "no permission to cut: " + "; ".join(missing)
+    cause = CutCause(order.cause)
+    if account is None:
+        missing = missing_without_account(cause, site.clock_trusted)
+    else:
+        missing = missing_for_cut(cause, account, circumstances(tx, account, site, now_ms))
+    if missing:
+        return "no permission to cut: " + "; ".join(missing)
     put_reason(tx, meter, f"{order.origin}:{order.cause}")
     return None
 

@@ -157,6 +157,9 @@ class Tx(Protocol):
     def commands(self, limit: int) -> Sequence[Command]:
         """Newest first."""
 
+    def commands_of(self, meter: str, limit: int) -> Sequence[Command]:
+        """The commands of this meter, newest first."""
+
     # events and outbox
     def add_event(self, event: Event) -> int: ...
     def events(self, limit: int, before: int | None = None) -> Sequence[StoredEvent]:
@@ -185,7 +188,8 @@ class Site:
 
     zone: the tariffs' own, an IANA name. clock_trusted: F3, by configuration. path_alive: F2, money can be paid in right now.
     retry_failed_ms, retry_refused_ms: how long after a failed or a refused cut the rules order it again (never a person's);
-    a refused restore waits only as long as a failed one.
+    half a day is for refused passwords only, a restore or an overload does not wait so long.
+    power_stale_ms: a power counts in an account's load, and links an overload to the next look at it, for no longer than this.
     """
 
     gateway: str
@@ -194,6 +198,7 @@ class Site:
     path_alive: bool = True
     retry_failed_ms: int = 10 * 60 * 1000
     retry_refused_ms: int = 12 * 60 * 60 * 1000
+    power_stale_ms: int = 180_000
 
 
 JsonObject = dict[str, Json]

@@ -11,8 +11,10 @@ from gateway.domain.supply import (
     MAX_ATTEMPTS,
     MAX_READBACKS,
     MAX_READBACKS_WITH_CURRENT,
+    NOT_SENT,
     READBACK_PAUSE_MS,
     READS_BEFORE_REPEAT,
+    REFUSED_PASSWORDS,
     SILENT_PAUSE_MS,
     Command,
     CommandEvent,
@@ -21,20 +23,26 @@ from gateway.domain.supply import (
     SwitchReading,
     Verb,
     missing_for_cut,
+    missing_without_account,
     proof,
+    spends_password,
 )
 from gateway.services import announce
 from gateway.services.judge_account import judge_account
 from gateway.services.ports import Site, Tx
 from gateway.services.record_reading import observe_switch
-from gateway.services.switching import LIMIT, RULES, bring, cause_of, circumstances, drop_reason, step
-from gateway.services.watch_limits import limit_cut_seen
+from gateway.services.switching import LIMIT, OF_RULES, RULES, bring, cause_of, circumstances, drop_reason, step
+from gateway.services.watch_limits import limit_cut_seen, withdraw_trip
+
+LOOK_BACK = 200
+"""Commands of a meter looked through for refused passwords: the rules order at most one in ten minutes, 144 a day."""
 
 
 def start_command(tx: Tx, command_id: str, site: Site, now_ms: int) -> SwitchJob | None:
     """Mark a queued command as sent, before its first byte leaves. None when it is no longer to be sent.
 
-    An expired one is dead; a cut none of whose reasons still has its permission is cancelled (F5, F7).
+    An expired one is dead; a cut none of whose reasons still has its permission is cancelled (F5, F7). A meter that refused
+    the password twice within a day is not asked again.
     """
     command = tx.command(command_id)
     if command is None or command.state is not CommandState.QUEUED:
@@ -48,6 +56,8 @@ def start_command(tx: Tx, command_id: str, site: Site, now_ms: int) -> SwitchJob
         ours = f"{command.origin}:{command.cause}"
         standing = [r for r in meter.cut_reasons if r not in refused and (r == ours or r in RULES)]
         drop_reason(tx, meter, *refused)
+        if LIMIT in refused:
+            withdraw_trip(tx, meter.account, site, now_ms)
         if not standing:
             why = "; ".join(refused.values()) or "nothing asks for this cut any more"
             step(tx, command, CommandEvent.CANCELLED, now_ms, reason=why)
@@ -56,6 +66,10 @@ def start_command(tx: Tx, command_id: str, site: Site, now_ms: int) -> SwitchJob
         if ours not in standing:
             origin, _, cause = standing[0].partition(":")
             command = replace(command, origin=origin, cause=cause)
+    if sum(spends_password(c, now_ms) for c in tx.commands_of(meter.id, LOOK_BACK)) >= REFUSED_PASSWORDS:
+        why = f"{NOT_SENT}: the meter refused the password twice within a day"
+        _fail(tx, command, CommandEvent.REFUSED, why, site, now_ms)
+        return None
     sent = replace(command, attempts=command.attempts + 1, readbacks=0)
     step(tx, sent, CommandEvent.SENT, now_ms)
     return SwitchJob(meter.id, command.id, command.verb, command.expires_ms)
@@ -70,11 +84,11 @@ def finish_switch(tx: Tx, command_id: str, outcome: Outcome, site: Site, now_ms:
     if isinstance(outcome, Answered):
         step(tx, command, CommandEvent.ACKNOWLEDGED, now_ms, read_at_ms=now_ms + meter.settle_ms)
     elif outcome.fault is Fault.REFUSED:
-        _fail(tx, command, CommandEvent.REFUSED, outcome.text, now_ms)
+        _fail(tx, command, CommandEvent.REFUSED, outcome.text, site, now_ms)
     elif outcome.certain:
         unsent = replace(command, attempts=command.attempts - 1)
         if outcome.fault is Fault.REQUEST:  # we cannot ask for this at all: trying again for ever would hide it
-            _fail(tx, unsent, CommandEvent.GIVEN_UP, outcome.text, now_ms)
+            _fail(tx, unsent, CommandEvent.GIVEN_UP, outcome.text, site, now_ms)
         else:
             step(tx, unsent, CommandEvent.NOT_SENT, now_ms)
     else:
@@ -127,12 +141,14 @@ def _meter(tx: Tx, command: Command) -> Meter:
 
 def _without_permission(tx: Tx, meter: Meter, site: Site, now_ms: int) -> dict[str, str]:
     """The reasons of a cut that have no permission at this moment, and what each is missing."""
-    account = tx.account(meter.account) if meter.account else None
-    if account is None:
-        return {}
-    here, found = circumstances(tx, account, site, now_ms), {}
+    account, found = tx.account(meter.account) if meter.account else None, {}
+    here = None if account is None else circumstances(tx, account, site, now_ms)
     for reason in meter.cut_reasons:
-        missing = missing_for_cut(CutCause(cause_of(reason)), account, here)
+        cause = CutCause(cause_of(reason))
+        if account is None or here is None:
+            missing = missing_without_account(cause, site.clock_trusted)
+        else:
+            missing = missing_for_cut(cause, account, here)
         if missing:
             found[reason] = "; ".join(missing)
     return found
@@ -158,16 +174,17 @@ def _unmoved(tx: Tx, command: Command, seen: SwitchReading, evidence: tuple[str,
         step(tx, looked, CommandEvent.SEEN_UNMOVED, now_ms, read_at_ms=now_ms + READBACK_PAUSE_MS)
     elif acknowledged or evidence or untold:
         why = "the switch's position could not be told" if untold else "the switch did not move"
-        _fail(tx, looked, CommandEvent.GIVEN_UP, evidence[0] if evidence else why, now_ms)
+        _fail(tx, looked, CommandEvent.GIVEN_UP, evidence[0] if evidence else why, site, now_ms)
     elif now_ms >= command.expires_ms:
         _expire(tx, looked, "its expiry passed while its outcome was unknown, and the switch did not move", site, now_ms)
     elif command.attempts < MAX_ATTEMPTS:
         step(tx, looked, CommandEvent.TRY_AGAIN, now_ms)
     else:
-        _fail(tx, looked, CommandEvent.GIVEN_UP, "the switch did not move", now_ms)
+        _fail(tx, looked, CommandEvent.GIVEN_UP, "the switch did not move", site, now_ms)
 
 
-def _fail(tx: Tx, command: Command, happened: CommandEvent, why: str, now_ms: int) -> None:
+def _fail(tx: Tx, command: Command, happened: CommandEvent, why: str, site: Site, now_ms: int) -> None:
+    """It came to nothing. A person's cut takes its reason along: nobody would lift it, and a paid house would stay dark."""
     failed = step(tx, command, happened, now_ms, reason=why)
     announce.event(
         tx,
@@ -180,6 +197,9 @@ def _fail(tx: Tx, command: Command, happened: CommandEvent, why: str, now_ms: in
         state=failed.state.value,
         reason=why,
     )
+    if failed.verb is Verb.CUT and failed.origin not in OF_RULES:
+        drop_reason(tx, _meter(tx, failed), f"{failed.origin}:{failed.cause}")
+        bring(tx, failed.meter, site, now_ms)
 
 
 def _tell(tx: Tx, done: Command, seen: SwitchReading, now_ms: int) -> None:

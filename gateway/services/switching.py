@@ -16,6 +16,7 @@ from gateway.domain.supply import (
     CommandState,
     CutCause,
     Verb,
+    about_password,
     missing_for_cut,
     next_state,
 )
@@ -156,8 +157,9 @@ def _again(tx: Tx, meter: Meter, wanted: Contact, site: Site, now_ms: int) -> bo
             return True
         case CommandState.FAILED:
             return waited_ms >= site.retry_failed_ms
-        case CommandState.REFUSED:  # a paid house must not wait half a day; the link itself never sends a third refused password
-            return waited_ms >= (site.retry_refused_ms if wanted is Contact.OPEN else site.retry_failed_ms)
+        case CommandState.REFUSED:  # neither a paid house nor an overload waits half a day: start_command spares the password
+            spare = wanted is Contact.OPEN and LIMIT not in meter.cut_reasons and about_password(last)
+            return waited_ms >= (site.retry_refused_ms if spare else site.retry_failed_ms)
         case CommandState.COMMAND_ONLY:
             return meter.observed not in (wanted, Contact.UNKNOWN) and waited_ms >= site.retry_refused_ms
     return wanted is Contact.OPEN and meter.observed in (Contact.CLOSED, Contact.ALLOWED) and waited_ms > meter.settle_ms

@@ -16,8 +16,9 @@ PAGE = 1000
 def verify_ledger(tx: Tx) -> tuple[int, str | None]:
     """Number of entries checked, and the first finding in one sentence (None when all holds).
 
-    Checks: dense numbers, hash chain, balanced entries, balances equal to the sums of entries, every top-up the posting of one
-    payment, the energy of every meter without gap or overlap from the first billed register to the last.
+    Checks: dense numbers, hash chain to the journal's end as the store keeps it, balanced entries, balances equal to the sums of
+    entries, every top-up the posting of one payment, the energy of every meter without gap or overlap from the first billed
+    register to the last.
     """
     audit, chain = Audit(), EnergyChain()
     try:
@@ -28,6 +29,9 @@ def verify_ledger(tx: Tx) -> tuple[int, str | None]:
                 return posted.number, audit.finding
     except (ValueError, KeyError) as unsound:  # one that does not balance, or lacks its references, cannot even be read
         return audit.number, f"after entry {audit.number} comes one that is none: {unsound}"
+    end, hash_ = tx.journal_end()
+    if (audit.number, audit.hash) != (end, hash_):
+        return audit.number, f"the journal stops at entry {audit.number}, but {end} were posted, or the last was another one"
     audit.compare(tx.balances())
     return audit.number, audit.finding or chain.compare(tx)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.domain.events import EventKind
-from gateway.domain.limits import LimitAction, LimitPhase, LimitState, on_cut_seen, on_power, on_time, released
+from gateway.domain.limits import LimitAction, LimitPhase, LimitState, on_cut_seen, on_power, on_time, released, withdrawn
 from gateway.domain.meters import Account, Contact
 from gateway.domain.readings import Reading
 from gateway.domain.supply import CutCause
@@ -14,18 +14,18 @@ from gateway.services import announce
 from gateway.services.ports import Site, Tx
 from gateway.services.switching import LIMIT, hold_open, lift
 
-STALE_MS = 60 * 1000
-"""The power of an account's other meters counts in its sum no longer than this: older values would trip on the past."""
-
 
 def judge_power(tx: Tx, account_id: str, reading: Reading, site: Site, now_ms: int) -> None:
-    """Judge a reading that carries power against the account's load limit; over it for longer than the delay cuts."""
+    """Judge a reading that carries power against the account's load limit; over it for longer than the delay cuts.
+
+    An account none of whose meters can be cut only has its overload announced.
+    """
     account = tx.account(account_id)
     if account is None or account.limit is None or not any(item.quantity == "power" for item in reading.items):
         return
-    power_w = account_power_w(tx, account, reading.answered_ms)
+    power_w = account_power_w(tx, account, site, reading.answered_ms)
     before = account.limit_state
-    state, action = on_power(account.limit, before, power_w, reading.answered_ms)
+    state, action = on_power(account.limit, before, power_w, reading.answered_ms, site.power_stale_ms)
     if action is LimitAction.NONE:
         _save(tx, account, state)
         if before.phase is LimitPhase.WITHIN and state.phase is LimitPhase.OVER:
@@ -39,19 +39,21 @@ def judge_power(tx: Tx, account_id: str, reading: Reading, site: Site, now_ms: i
                 limit_w=account.limit.power_w,
             )
         return
-    if hold_open(tx, account, CutCause.SAFETY, LIMIT, site, now_ms):
+    cuttable = any(meter.cuttable for meter in tx.meters_of(account.id))
+    if not cuttable or hold_open(tx, account, CutCause.SAFETY, LIMIT, site, now_ms):
+        _save(tx, account, replace(before, seen_ms=reading.answered_ms))  # it stays over, and was seen so
         return
     _save(tx, account, state)
     kind = EventKind.LIMIT_LOCKED if action is LimitAction.LOCK else EventKind.LIMIT_CUT
     announce.event(tx, kind, now_ms, account=account.id, meter=reading.meter, power_w=power_w, limit_w=account.limit.power_w)
 
 
-def account_power_w(tx: Tx, account: Account, at_ms: int) -> int:
-    """What the account draws now, in W: the sum over its meters of the newest power, none older than STALE_MS."""
+def account_power_w(tx: Tx, account: Account, site: Site, at_ms: int) -> int:
+    """What the account draws now, in W: the sum over its meters of the newest power, none older than the site's power_stale_ms."""
     total = 0
     for meter in tx.meters_of(account.id):
         newest = tx.latest(meter.id).get("power")
-        if newest is not None and newest.item.value is not None and at_ms - newest.answered_ms <= STALE_MS:
+        if newest is not None and newest.item.value is not None and at_ms - newest.answered_ms <= site.power_stale_ms:
             total += kw_to_w(newest.item.value)
     return total
 
@@ -81,6 +83,17 @@ def watch_limits(tx: Tx, site: Site, now_ms: int) -> None:
             _save(tx, account, state)
             lift(tx, account, CutCause.SAFETY, site, now_ms)
             announce.event(tx, EventKind.LIMIT_RECLOSED, now_ms, account=account.id, spent=state.spent)
+
+
+def withdraw_trip(tx: Tx, account_id: str | None, site: Site, now_ms: int) -> None:
+    """A limiter's cut may not be sent any more: the limiter goes back to watching, and what else it held open is freed.
+
+    The caller has lifted the reason from the meter whose cut it was.
+    """
+    account = tx.account(account_id) if account_id else None
+    if account is not None:
+        _save(tx, account, withdrawn(account.limit_state, now_ms))
+        lift(tx, account, CutCause.SAFETY, site, now_ms)
 
 
 def release_limit(tx: Tx, account: Account, now_ms: int) -> None:

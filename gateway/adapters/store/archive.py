@@ -64,6 +64,7 @@ class Archive(Part):
             limit_phase=account.limit_state.phase,
             limit_since_ms=account.limit_state.since_ms,
             limit_spent=account.limit_state.spent,
+            limit_seen_ms=account.limit_state.seen_ms,
         )
 
     def meters(self) -> Sequence[Meter]:
@@ -110,7 +111,7 @@ class Archive(Part):
 @lru_cache(maxsize=PARSED)
 def _account(row: Row) -> Account:
     ident, holder, currency, tariff, policy, limit, agreement, never_cut, protect_until_ms, closed, *state = row
-    credit, warned_ms, phase, since_ms, spent = state
+    credit, warned_ms, phase, since_ms, spent, seen_ms = state
     return Account(
         ident,
         holder,
@@ -124,7 +125,7 @@ def _account(row: Row) -> Account:
         bool(closed),
         CreditState(credit),
         warned_ms,
-        LimitState(LimitPhase(phase), since_ms, spent),
+        LimitState(LimitPhase(phase), since_ms, spent, seen_ms),
     )
 
 

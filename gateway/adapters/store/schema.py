@@ -79,6 +79,7 @@ account = Table(
     _text("limit_phase"),
     _int("limit_since_ms"),
     _int("limit_spent"),
+    Column("limit_seen_ms", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("limit_spent >= 0", "limit_spent"),
 )
 

@@ -70,6 +70,8 @@ def test_a_filler_among_the_registers_makes_them_unusable() -> None:
     good = Item("energy_import", Decimal("1.20"), "kWh")
     assert energy_registers((good,)) == {"energy_import": 1200}
     assert energy_registers((good, Item("energy_import_t1", None, "kWh"))) is None
+    assert energy_registers((Item("energy_import", Decimal("1.2005"), "kWh"),)) is None  # finer than 1 Wh: shown, never billed
+    assert energy_registers((Item("energy_import", Decimal("1.2000"), "kWh"),)) == {"energy_import": 1200}
     assert energy_registers((Item("power", Decimal("1.0"), "kW"),)) is None
 
 

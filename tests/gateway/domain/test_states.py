@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from gateway.domain import credit, supply
 from gateway.domain.credit import CreditEvent, CreditPolicy, CreditState
-from gateway.domain.limits import LimitAction, LimitPhase, LimitState, LoadLimit, on_cut_seen, on_power, on_time, released
+from gateway.domain.limits import (
+    LimitAction,
+    LimitPhase,
+    LimitState,
+    LoadLimit,
+    on_cut_seen,
+    on_power,
+    on_time,
+    released,
+    withdrawn,
+)
 from gateway.domain.meters import Account, Contact
 from gateway.domain.supply import (
     FINAL,
@@ -20,6 +30,7 @@ from gateway.domain.supply import (
     SwitchReading,
     Verb,
     missing_for_cut,
+    missing_without_account,
     proof,
 )
 
@@ -54,28 +65,44 @@ def test_what_a_balance_means(balance: int, inclusive: bool, event: CreditEvent)
 
 
 LIMIT = LoadLimit(power_w=2000, delay_ms=10_000, pause_ms=30_000, recloses=1)
+GAP_MS = 20_000
 
 
 def test_a_load_limit_cuts_recloses_and_locks() -> None:
-    state, action = on_power(LIMIT, LimitState(), 2001, 0)
+    state, action = on_power(LIMIT, LimitState(), 2001, 0, GAP_MS)
     assert (state.phase, action) == (LimitPhase.OVER, LimitAction.NONE)
-    state, action = on_power(LIMIT, state, 2001, 10_000)
+    state, action = on_power(LIMIT, state, 2001, 10_000, GAP_MS)
     assert action is LimitAction.NONE
-    state, action = on_power(LIMIT, state, 2001, 10_001)
+    state, action = on_power(LIMIT, state, 2001, 10_001, GAP_MS)
     assert (state.phase, action) == (LimitPhase.TRIPPED, LimitAction.CUT)
     state = on_cut_seen(state, 15_000)
     assert on_time(LIMIT, state, 44_999)[1] is LimitAction.NONE
     state, action = on_time(LIMIT, state, 45_000)
     assert (state.phase, state.spent, action) == (LimitPhase.WITHIN, 1, LimitAction.RECLOSE)
-    state, _ = on_power(LIMIT, state, 2500, 50_000)
-    state, action = on_power(LIMIT, state, 2500, 61_000)
+    state, _ = on_power(LIMIT, state, 2500, 50_000, GAP_MS)
+    state, action = on_power(LIMIT, state, 2500, 61_000, GAP_MS)
     assert (state.phase, action) == (LimitPhase.LOCKED, LimitAction.LOCK)
     assert on_time(LIMIT, state, 10**9)[1] is LimitAction.NONE
     assert released(10**9).spent == 0
 
 
+@pytest.mark.parametrize("look_ms", [20_001, -20_001], ids=["a gap", "the clock was set back"])
+def test_an_overload_that_was_not_watched_starts_anew(look_ms: int) -> None:
+    seen, _ = on_power(LIMIT, LimitState(), 2001, 100_000, GAP_MS)
+    state, action = on_power(LIMIT, seen, 2001, 100_000 + look_ms, GAP_MS)
+    assert (state.phase, state.since_ms, action) == (LimitPhase.OVER, 100_000 + look_ms, LimitAction.NONE)
+    assert on_power(LIMIT, state, 2001, state.since_ms + 10_001, GAP_MS)[1] is LimitAction.CUT
+    assert on_power(LIMIT, seen, 2001, 120_000, GAP_MS)[1] is LimitAction.CUT  # the watched twin
+
+
+@pytest.mark.parametrize("phase", [LimitPhase.TRIPPED, LimitPhase.LOCKED])
+def test_a_trip_without_permission_goes_back_to_watching_and_spends_nothing(phase: LimitPhase) -> None:
+    assert withdrawn(LimitState(phase, 5, 1), 9) == LimitState(LimitPhase.OVER, 9, 1, 9)
+    assert withdrawn(LimitState(LimitPhase.WITHIN, 5, 1), 9) == LimitState(LimitPhase.WITHIN, 5, 1)
+
+
 def test_the_count_of_recloses_is_forgotten_after_an_hour_within_the_limit() -> None:
-    state, _ = on_power(LIMIT, LimitState(LimitPhase.WITHIN, 0, 1), 100, LIMIT.forget_ms)
+    state, _ = on_power(LIMIT, LimitState(LimitPhase.WITHIN, 0, 1), 100, LIMIT.forget_ms, GAP_MS)
     assert state.spent == 0
 
 
@@ -85,7 +112,7 @@ def test_the_limiter_never_cuts_below_its_limit_or_before_its_delay(steps: list[
     for gap, power in steps:
         at += gap
         over_since = None if power <= LIMIT.power_w else (at if over_since is None else over_since)
-        state, action = on_power(LIMIT, state, power, at)
+        state, action = on_power(LIMIT, state, power, at, GAP_MS)
         if action in (LimitAction.CUT, LimitAction.LOCK):
             assert over_since is not None and at - over_since > LIMIT.delay_ms
         if state.phase is LimitPhase.TRIPPED:
@@ -171,7 +198,25 @@ def test_a_cut_for_debt_needs_every_part(account: Account, circumstances: Circum
     assert missing_for_cut(CutCause.ENERGY_DEBT, ACCOUNT, WELL) == ()  # the healthy twin
 
 
-def test_a_safety_trip_asks_for_no_notice_but_for_protection_and_clock() -> None:
+def test_a_safety_trip_asks_for_neither_notice_nor_clock_but_for_protection() -> None:
     bare = changed(agreement=None, warned_ms=None)
-    assert missing_for_cut(CutCause.SAFETY, bare, here(confirmed_ms=None, local=datetime(2026, 11, 29, 3, 0))) == ()
+    assert (
+        missing_for_cut(CutCause.SAFETY, bare, here(confirmed_ms=None, local=datetime(2026, 11, 29, 3, 0), clock_trusted=False))
+        == ()
+    )
     assert missing_for_cut(CutCause.SAFETY, changed(never_cut=True), WELL)
+
+
+@pytest.mark.parametrize("cause", CutCause)
+def test_the_clock_counts_for_causes_that_depend_on_the_time(cause: CutCause) -> None:
+    timed = cause in ("energy_debt", "contract_time_table", "demand_response")
+    assert any("F3" in it for it in missing_for_cut(cause, ACCOUNT, here(clock_trusted=False))) is timed
+    assert missing_for_cut(cause, ACCOUNT, WELL) == ()
+
+
+@pytest.mark.parametrize("cause", CutCause)
+def test_a_cut_without_an_account_needs_the_same_clock_and_cannot_be_for_debt(cause: CutCause) -> None:
+    debt, timed = cause == "energy_debt", cause in ("contract_time_table", "demand_response")
+    assert any("no account" in it for it in missing_without_account(cause, True)) is debt
+    assert any("F3" in it for it in missing_without_account(cause, False)) is timed
+    assert bool(missing_without_account(cause, True)) is debt

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from gateway.domain.events import EventKind
-from gateway.domain.jobs import Job, Outcome, ReadJob
+from gateway.domain.jobs import Answered, Job, Outcome, ReadJob
 from gateway.domain.meters import Contact
 from gateway.domain.supply import CommandState, Verb
 from gateway.entrypoints.line_loop import LOOK_S, Wake
+from gateway.services.ports import Tx
+from gateway.services.run_command import finish_switch
 from tests.gateway.entrypoints.line_bench import MAINS_W, Bench
 from tests.simulation.virtual_loop import in_virtual_time
 
@@ -249,3 +252,42 @@ async def test_a_notification_between_two_waits_is_not_lost() -> None:
     assert one.take() and not one.take() and other.take()
     await one.wait(0.001)
     assert not one.take()
+
+
+@in_virtual_time
+async def test_a_result_that_the_rules_reject_is_looked_up_at_the_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Bench(tmp_path) as bench:
+        await asyncio.sleep(10)
+
+        def picky(tx: Tx, command: str, outcome: Outcome, *rest: Any) -> None:
+            if isinstance(outcome, Answered):
+                raise LookupError("a fault of ours")
+            finish_switch(tx, command, outcome, *rest)
+
+        monkeypatch.setattr("gateway.entrypoints.line_loop.finish_switch", picky)
+        await bench.order("m1", Verb.CUT, "cut")
+        with capture_logs() as logs:
+            await asyncio.sleep(3)
+            assert bench.command("cut").state is CommandState.UNCERTAIN
+            await asyncio.sleep(10)
+        assert bench.command("cut").state is CommandState.VERIFIED and len(bench.frames(CONTROL)) == 1
+        assert len([entry for entry in logs if entry["event"] == "result_rejected"]) == 1
+
+
+@in_virtual_time
+async def test_a_result_that_is_rejected_altogether_is_logged_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Bench(tmp_path) as bench:
+        await asyncio.sleep(10)
+
+        def broken(*arguments: object) -> None:
+            raise LookupError("a fault of ours")
+
+        monkeypatch.setattr("gateway.entrypoints.line_loop.finish_switch", broken)
+        await bench.order("m1", Verb.CUT, "cut")
+        before = bench.readings("m1")
+        with capture_logs() as logs:
+            await asyncio.sleep(60)
+        assert len([entry for entry in logs if entry["event"] == "result_rejected"]) == 2
+        assert bench.command("cut").state is CommandState.SENT and bench.readings("m1") > before

@@ -44,6 +44,7 @@ TWO_RATE = Tariff("two-rate", "CNY", {"energy_import_t1": 600_000, "energy_impor
 
 SILENT = Failed(Fault.SILENT, "no answer")
 NAK = Failed(Fault.REFUSED, "unauthorised")
+PASSWORD = Failed(Fault.REFUSED, "refused with error 04 (password wrong or not authorised)")
 DOWN = Failed(Fault.LINE_DOWN, "the line is down", certain=True)
 BROKE = Failed(Fault.LINE_DOWN, "the line broke after the first byte")
 OK = Answered()

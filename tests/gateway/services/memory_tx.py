@@ -166,6 +166,9 @@ class MemoryTx:
     def commands(self, limit: int) -> Sequence[Command]:
         return list(reversed(self.kept_commands.values()))[:limit]
 
+    def commands_of(self, meter: str, limit: int) -> Sequence[Command]:
+        return [c for c in reversed(self.kept_commands.values()) if c.meter == meter][:limit]
+
     def add_event(self, event: Event) -> int:
         number = len(self.kept_events) + 1
         self.kept_events.append(StoredEvent(number, event))

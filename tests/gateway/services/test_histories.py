@@ -217,10 +217,10 @@ class Street(RuleBasedStateMachine):
         self.reads_since[command.id] = 0
         if verb is not Verb.CUT:
             return
-        assert not customer.never_cut and now_ms >= customer.protected_ms and self.house.site.clock_trusted
+        assert not customer.never_cut and now_ms >= customer.protected_ms
         ordered = any(now_ms < expiry for expiry in self.wanted_by_persons[command.meter])
         missing = customer.missing_for_debt(now_ms, self.house.site.path_alive)
-        assert ordered or not missing, f"a wrongful cut: {missing}"
+        assert ordered or (not missing and self.house.site.clock_trusted), f"a wrongful cut: {missing}"
 
     def to_look(self) -> list[Command]:
         return [c for c in self.house.open() if c.read_at_ms is not None and c.state is not CommandState.SENT]

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.domain.limits import LimitPhase, LimitState, LoadLimit
-from gateway.domain.meters import Contact
+from gateway.domain.meters import Contact, Meter
+from gateway.domain.supply import Verb
 from gateway.domain.tariffs import Tariff
 from gateway.services.ports import Tx
 from tests.gateway.services.house import FLAT, POLICY, TWO_RATE, House, account, meter, yuan
@@ -97,6 +98,39 @@ def test_a_waiting_command_follows_its_switch_to_another_line(house: House) -> N
     house.settle(meter(line="bus-2", switch_line="bus-2"))
     assert [c.line for c in house.open()] == ["bus-2"]
     assert house.do(lambda tx: tx.open_commands(line="bus-1")) == []
+
+
+def test_a_meter_that_is_gone_no_longer_speaks_for_its_account(house: House) -> None:
+    house.settle(meter("m1"), meter("m2"), balance="1").exhaust()  # m2 never gave a reading
+    assert house.kinds()[-1] == "cut_held"
+    house.settle(meter("m1"))
+    assert (house.meter("m2").account, house.meter("m1").account) == (None, "A-1")
+    house.later(minutes=1).block(total="10.00")
+    assert house.relay() == "open (credit:energy_debt), seen closed"
+
+
+@pytest.mark.parametrize("after", [(meter("m2"),), (meter("m1", account=None),), (meter("m1", account="A-2"),)])
+def test_a_meter_that_leaves_its_account_does_not_stay_dark_for_it(house: House, after: tuple[Meter, ...]) -> None:
+    two = [account(limit=LoadLimit(2000, 0, 10**9, 0)), account("A-2")]
+    house.settle(meter("m1"), accounts=two, balance="1").exhaust()
+    for _ in range(2):
+        house.later(s=1).read(power="5.000", contact=Contact.CLOSED)
+    house.carry_out(Contact.OPEN)
+    house.order(Verb.CUT, "theft_by_two_people")
+    house.carry_out(Contact.OPEN)
+    assert house.relay() == "open (credit:energy_debt, limit:safety, operator:theft_by_two_people), seen open"
+    house.settle(*after, accounts=two)
+    assert house.relay() == "open (operator:theft_by_two_people), seen open"  # a person's stays, for a person to lift
+    house.order(Verb.RESTORE, id="O-2")
+    assert [c.meter for c in house.open()] == ["m1"]
+
+
+def test_a_meter_that_leaves_an_indebted_account_is_lit(house: House) -> None:
+    house.settle(balance="1").exhaust()
+    house.carry_out(Contact.OPEN)
+    house.settle(meter(account=None))
+    assert [f"{c.verb} {c.state}" for c in house.open()] == ["allow_close queued"]
+    assert house.relay() == "closed, seen open"
 
 
 def test_money_of_the_archive_is_exact() -> None:

@@ -64,20 +64,53 @@ def test_what_is_refused_moves_nothing(
 
 @pytest.mark.parametrize("cause", OUTSIDE)
 @pytest.mark.parametrize(
-    ("changes", "trusted", "why"),
+    ("changes", "why"),
     [
-        ({"never_cut": True}, True, "never to be cut"),
-        ({"protect_until_ms": 10**15}, True, "supply protect is on"),
-        ({}, False, "F3"),
+        ({"never_cut": True}, "never to be cut"),
+        ({"protect_until_ms": 10**15}, "supply protect is on"),
     ],
 )
-def test_no_cause_passes_by_protection_or_an_untrusted_clock(
-    lit: House, cause: str, changes: dict[str, object], trusted: bool, why: str
-) -> None:
+def test_no_cause_passes_by_protection(lit: House, cause: str, changes: dict[str, object], why: str) -> None:
     lit.change(**changes)
-    lit.site = replace(lit.site, clock_trusted=trusted)
     answer = lit.order(Verb.CUT, cause)
     assert answer.command is None and why in (answer.refused or "")
+
+
+@pytest.mark.parametrize("payer", ["A-1", None])
+@pytest.mark.parametrize(
+    ("cause", "trusted", "why"),
+    [
+        ("contract_time_table", False, "F3"),
+        ("demand_response", False, "F3"),
+        ("emergency", False, None),
+        ("theft_by_two_people", False, None),
+        ("contract_time_table", True, None),
+        ("demand_response", True, None),
+    ],
+)
+def test_an_untrusted_clock_holds_what_depends_on_the_time(
+    house: House, payer: str | None, cause: str, trusted: bool, why: str | None
+) -> None:
+    house.settle(meter(account=payer), balance="100").block(total="0.00")
+    house.site = replace(house.site, clock_trusted=trusted)
+    answer = house.order(Verb.CUT, cause)
+    assert (why is None) is (answer.refused is None) and (why or "") in (answer.refused or "")
+    assert (house.start() is not None) if why is None else (house.orders() == [])
+
+
+def test_a_clock_lost_before_the_frame_leaves_cancels_a_timed_cut_without_account(house: House) -> None:
+    house.settle(meter(account=None), accounts=[]).block(total="0.00")
+    house.order(Verb.CUT, "demand_response")
+    house.site = replace(house.site, clock_trusted=False)
+    assert house.start() is None
+    assert (house.orders(), house.relay()) == (["cut cancelled"], "closed, seen closed")
+
+
+def test_nobody_owes_where_there_is_no_account(house: House) -> None:
+    house.settle(meter(account=None), accounts=[]).block(total="0.00")
+    answer = house.order(Verb.CUT, "energy_debt")
+    assert answer.refused == "no permission to cut: there is no account whose debt it could be"
+    assert (house.orders(), house.relay()) == ([], "closed, seen closed")
 
 
 def test_a_restore_needs_no_clock(lit: House) -> None:
@@ -179,6 +212,31 @@ def test_a_persons_cut_that_failed_is_for_that_person_to_repeat(lit: House, outc
     assert len(lit.orders()) == 1
     assert lit.order(Verb.CUT, id="O-2").command is not None
     assert lit.carry_out(OPEN).state == "verified"
+
+
+@pytest.mark.parametrize("origin", ["operator", "uplink"])
+@pytest.mark.parametrize("outcome", [NAK, SILENT])
+def test_a_persons_cut_that_failed_does_not_keep_a_paid_house_dark(house: House, outcome: object, origin: str) -> None:
+    house.settle(balance="5").block(total="0.00")
+    house.order(Verb.CUT, origin=origin)
+    cut = house.send(outcome)  # type: ignore[arg-type]
+    while not cut.final:
+        cut = house.look(cut, CLOSED) if cut.state == "uncertain" else house.send(SILENT)
+    assert (cut.state in ("failed", "refused"), house.relay()) == (True, "closed, seen closed")
+    house.later(minutes=11).exhaust()
+    house.carry_out(OPEN)
+    house.topup("20.00")
+    assert house.carry_out(CLOSED).verb == "restore"
+    assert house.relay() == "closed, seen closed"
+
+
+def test_a_persons_cut_that_failed_leaves_the_rules_reason_standing(house: House) -> None:
+    house.settle(balance="1").exhaust()
+    house.order(Verb.CUT)  # takes the place of the debt's cut
+    house.send(NAK)
+    assert house.relay() == "open (credit:energy_debt), seen closed"
+    house.later(minutes=11).block(total="10.00")
+    assert house.orders() == ["cut superseded", "cut refused", "cut queued"]
 
 
 def test_a_persons_old_cut_does_not_lend_its_permission_to_the_debts_new_one(house: House) -> None:

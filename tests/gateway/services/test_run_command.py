@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from gateway.domain.jobs import Failed, Fault, SwitchJob
+from gateway.domain.limits import LoadLimit
 from gateway.domain.meters import Contact
 from gateway.domain.supply import MAX_ATTEMPTS, MAX_READBACKS, CommandState, Verb
-from tests.gateway.services.house import BROKE, DOWN, NAK, POLICY, SILENT, House, meter
+from tests.gateway.services.house import BROKE, DOWN, NAK, PASSWORD, POLICY, SILENT, House, account, meter
 
 CLOSED, OPEN, ALLOWED, UNKNOWN = Contact.CLOSED, Contact.OPEN, Contact.ALLOWED, Contact.UNKNOWN
 
@@ -134,12 +135,59 @@ def test_a_failed_cut_is_ordered_again_after_a_pause_and_not_before(debtor: Hous
 
 
 def test_a_refused_cut_is_final_and_spares_the_meters_password(debtor: House) -> None:
-    cut = debtor.send(NAK)
-    assert (cut.state, cut.reason, debtor.kinds()) == ("refused", "unauthorised", ["command_failed"])
+    cut = debtor.send(PASSWORD)
+    assert (cut.state, cut.reason, debtor.kinds()) == ("refused", PASSWORD.text, ["command_failed"])
     debtor.later(hours=11.9).block(total="10.00")
     assert debtor.orders() == ["cut refused"]
     debtor.later(hours=0.2).block(total="10.00")
     assert debtor.orders() == ["cut refused", "cut queued"]
+
+
+def test_a_refusal_that_is_not_about_the_password_is_tried_again_like_a_failure(debtor: House) -> None:
+    debtor.send(NAK)
+    debtor.later(minutes=9).block(total="10.00")
+    assert debtor.orders() == ["cut refused"]
+    debtor.later(minutes=1).block(total="10.00")
+    assert debtor.orders() == ["cut refused", "cut queued"]
+
+
+def test_an_overloads_cut_does_not_wait_half_a_day_for_a_password(house: House) -> None:
+    house.settle(accounts=[account(limit=LoadLimit(2000, 10_000, 30_000, 0))], balance="100").block(total="0.00")
+    for _ in range(4):
+        house.later(s=5).read(power="5.000", contact=CLOSED)
+    house.send(PASSWORD)
+    house.later(minutes=10).block(total="0.00")
+    assert house.orders() == ["cut refused", "cut queued"]
+
+
+def test_a_meter_is_not_asked_a_third_time_within_a_day_whoever_restarts(debtor: House) -> None:
+    debtor.send(PASSWORD)
+    first_ms = debtor.now_ms
+    debtor.order(Verb.CUT, id="O-1")
+    debtor.send(PASSWORD)
+    debtor.kinds()
+    debtor.restart()
+    for n in range(2, 5):
+        debtor.order(Verb.CUT, id=f"O-{n}")
+        assert debtor.start(f"O-{n}") is None
+        spared = debtor.command(f"O-{n}")
+        assert (spared.state, spared.attempts) == ("refused", 0)
+        assert spared.reason == "not sent: the meter refused the password twice within a day"
+    assert debtor.kinds().count("command_failed") == 3
+    debtor.now_ms = first_ms + 24 * 3_600_000 - 1
+    debtor.order(Verb.CUT, id="O-8")
+    assert debtor.start("O-8") is None
+    debtor.later(s=0.001).order(Verb.CUT, id="O-9")
+    assert debtor.start("O-9") is not None  # our own refusals do not count
+
+
+def test_refusals_of_another_meter_or_for_another_reason_spare_nobody(house: House) -> None:
+    house.settle(meter("m1"), meter("m2"), balance="100")
+    for n, (ident, answer) in enumerate([("m2", PASSWORD), ("m2", PASSWORD), ("m1", NAK), ("m1", NAK), ("m1", PASSWORD)]):
+        house.order(Verb.CUT, id=f"O-{n}", ident=ident)
+        house.send(answer, f"O-{n}")
+    house.order(Verb.CUT, id="O-9")
+    assert house.start("O-9") is not None
 
 
 def test_what_certainly_did_not_leave_is_queued_again_and_costs_no_attempt(debtor: House) -> None:

@@ -155,6 +155,27 @@ def test_what_is_wrong_is_found(what: str, tamper: Callable[[MemoryTx], None], f
     assert finding in (house.verified() or "nothing found")
 
 
+@pytest.mark.parametrize("forged_end", [None, (3, "0" * 64)], ids=["the end as it was", "another hash"])
+def test_a_tail_cut_off_together_with_its_balances_is_found(forged_end: tuple[int, str] | None) -> None:
+    _, tx = books()
+    end = forged_end or tx.journal_end()
+    *entries, last = (posted.entry for posted in tx.journal)
+
+    class Shortened(MemoryTx):
+        def journal_end(self) -> tuple[int, str]:
+            """The store keeps it beside the journal."""
+            return end
+
+    shortened = Shortened(**vars(tx))
+    tx.journal.clear()
+    tx.sums.clear()
+    for entry in entries:
+        post_entry(tx, entry)
+    billed_to(last.ref["meter"], 1000)(tx)
+    assert verify_ledger(tx) == (3, None)
+    assert "the journal stops at entry 3" in (verify_ledger(shortened)[1] or "")
+
+
 def test_an_entry_that_does_not_balance_is_a_finding_and_not_a_crash() -> None:
     house, tx = books()
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.domain.limits import LimitPhase, LoadLimit
-from gateway.domain.meters import Contact
+from gateway.domain.meters import Contact, SwitchKind
+from gateway.domain.supply import Verb
 from gateway.services.watch_limits import watch_limits
 from tests.gateway.services.house import POLICY, House, account, local, meter
 
@@ -70,12 +71,62 @@ def test_the_limit_of_an_account_is_for_all_its_meters_together(house: House) ->
     assert sorted((c.meter, c.verb) for c in house.open()) == [("m1", "cut"), ("m2", "cut")]
 
 
-def test_a_power_older_than_a_minute_does_not_count(house: House) -> None:
+@pytest.mark.parametrize(("stale_ms", "phase"), [(180_000, "over"), (60_000, "within")])
+def test_a_power_counts_as_long_as_the_site_says(house: House, stale_ms: int, phase: str) -> None:
+    house.site = replace(house.site, power_stale_ms=stale_ms)
     house.settle(meter("m1"), meter("m2"), accounts=[LIMITED], balance="100").read("m2", power="1.200", contact=CLOSED)
-    house.later(s=61)
-    for _ in range(6):
-        house.later(s=5).read("m1", power="1.200", contact=CLOSED)
-    assert house.account().limit_state.phase == "within"
+    house.later(s=61).read("m1", power="1.200", contact=CLOSED)
+    assert house.account().limit_state.phase == phase
+
+
+def test_an_overload_that_nobody_watched_does_not_trip(house: House) -> None:
+    house.settle(accounts=[LIMITED], balance="100")
+    assert load(house, "5.000", 5) == ["limit_exceeded"]
+    house.later(s=181)
+    assert load(house, "5.000", 10) == []
+    assert load(house, "5.000", 10) == ["cut_ordered", "limit_cut"]
+
+
+def test_a_trip_whose_cut_lost_its_permission_comes_when_it_may(house: House) -> None:
+    for phase, recloses in (("tripped", 1), ("locked", 0)):
+        house.settle(accounts=[account(limit=replace(LIMIT, recloses=recloses))], balance="100")
+        load(house, "5.000", 20)
+        assert house.account().limit_state.phase == phase
+        house.change(protect_until_ms=house.now_ms + 600_000)
+        assert house.start() is None
+        assert (house.account().limit_state.phase, house.account().limit_state.spent) == ("over", 0)
+        assert house.relay() == "closed, seen closed"
+        assert load(house, "5.000", 595) == ["cut_held"]
+        assert load(house, "5.000", 10) == ["cut_ordered", f"limit_{'cut' if recloses else 'locked'}"]
+        house.order(Verb.RESTORE, id=f"O-{phase}")
+        house.carry_out(CLOSED)
+        load(house, "0.100", 5)
+
+
+def test_a_trip_that_lost_its_permission_frees_what_it_held_already(house: House) -> None:
+    house.settle(meter("m1"), meter("m2"), accounts=[LIMITED], balance="100").read("m2", power="0.100", contact=CLOSED)
+    load(house, "5.000", 20)
+    house.carry_out(OPEN)
+    house.change(protect_until_ms=house.now_ms + 600_000)
+    assert house.start() is None
+    house.carry_out(CLOSED)
+    assert [house.relay(ident) for ident in ("m1", "m2")] == ["closed, seen closed"] * 2
+
+
+def test_an_overload_trips_although_the_clock_is_not_trusted(house: House) -> None:
+    house.site = replace(house.site, clock_trusted=False)
+    house.settle(accounts=[LIMITED], balance="100")
+    assert load(house, "5.000", 20) == ["limit_exceeded", "cut_ordered", "limit_cut"]
+    assert house.start() is not None
+
+
+@pytest.mark.parametrize("bare", [{"switch": SwitchKind.NONE}, {"cut_with_account": False}])
+def test_where_nothing_can_be_cut_an_overload_is_only_told(house: House, bare: dict[str, object]) -> None:
+    house.settle(meter(**bare), accounts=[LIMITED], balance="100")
+    assert load(house, "5.000", 60) == ["limit_exceeded"]
+    assert (house.account().limit_state.phase, house.orders()) == ("over", [])
+    assert load(house, "0.100", 5) == []
+    assert load(house, "5.000", 30) == ["limit_exceeded"]
 
 
 def test_fed_in_power_counts_against_the_draw(house: House) -> None:

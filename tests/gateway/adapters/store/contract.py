@@ -287,6 +287,9 @@ class CommandsContract:
         assert ids(lambda tx: tx.open_commands(meter="m1")) == ["z", "x"]
         assert ids(lambda tx: tx.open_commands(line="l2", meter="m1")) == ["x"]
         assert ids(lambda tx: tx.commands(3)) == ["w", "x", "y"]
+        assert ids(lambda tx: tx.commands_of("m1", 9)) == [c.id for c in reversed(made) if c.meter == "m1"]
+        assert ids(lambda tx: tx.commands_of("m1", 1)) == [made[3].id]
+        assert ids(lambda tx: tx.commands_of("m9", 9)) == []
         assert store.read_now(lambda tx: (tx.last_command("m1"), tx.last_command("m9"))) == (made[3], None)
 
 

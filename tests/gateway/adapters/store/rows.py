@@ -34,7 +34,7 @@ ACCOUNT = Account(
     closed=True,
     credit=CreditState.EXHAUSTED,
     warned_ms=NOW_MS - 1,
-    limit_state=LimitState(LimitPhase.TRIPPED, NOW_MS - 2, 1),
+    limit_state=LimitState(LimitPhase.TRIPPED, NOW_MS - 2, 1, NOW_MS - 3),
 )
 PLAIN_ACCOUNT = Account("house-8", "", "CNY", "two-rate", CreditPolicy(0))
 METER = Meter(
