@@ -110,6 +110,8 @@ def finish_readback(tx: Tx, command_id: str, outcome: Outcome, site: Site, now_m
         _unmoved(tx, command, outcome.switch, evidence, site, now_ms)
         return
     done = step(tx, command, happened, now_ms, evidence=evidence)
+    if done.state is CommandState.COMMAND_ONLY:  # where it was seen before the order says nothing any more
+        tx.save_meter(replace(_meter(tx, done), observed=Contact.UNKNOWN, observed_ms=None))
     _tell(tx, done, outcome.switch, now_ms)
     if done.account is not None:
         if done.verb is Verb.CUT and done.state is CommandState.VERIFIED:

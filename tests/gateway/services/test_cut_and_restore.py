@@ -110,6 +110,19 @@ def test_a_switch_without_feedback_is_never_called_verified(house: House) -> Non
     assert house.orders() == ["cut command_only", "restore command_only"]
 
 
+def test_a_switch_seen_closed_by_its_load_and_cut_without_proof_comes_back_when_paid(house: House) -> None:
+    """After a restart nobody knows whether load flowed before the cut: it proves nothing, but the house must not stay dark."""
+    house.settle(meter(switch=SwitchKind.CONTACTOR, feedback=False), balance="1")
+    house.block(total="0.00", contact=None)
+    house.read(total="0.00", t1="0.00", t2="0.00", contact=CLOSED, kind="load")
+    house.later(minutes=1).block(total="10.00", contact=None)
+    assert house.carry_out(OPEN, kind="command_only", power_w=0).state == "command_only"
+    assert house.relay() == "open (credit:energy_debt), seen unknown"
+    house.topup("20.00")
+    assert house.carry_out(CLOSED, kind="load", power_w=900).state == "verified"
+    assert (house.orders(), house.relay()) == (["cut command_only", "restore verified"], "closed, seen closed")
+
+
 def test_all_meters_of_an_account_are_cut_and_restored_but_the_fire_pump(house: House) -> None:
     house.settle(meter("m1"), meter("m2"), meter("pump", cut_with_account=False), meter("sub", switch=SwitchKind.NONE), balance="8")
     for ident in ("m1", "m2", "pump", "sub"):
