@@ -1,239 +1,179 @@
-"""The DL/T 645-2007 side of a meter: what its identifiers hold, and how it obeys 08, 11 to 14 and 1C."""
+"""A station that speaks DL/T 645-2007: which request calls for what, and the frame of the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from typing import Any, ClassVar
 
-from firmware_sim.loads import DAY_US
-from firmware_sim.meter import Meter, apparent, reactive
+from firmware_sim.dlt645 import commands, security
+from firmware_sim.dlt645.device import Device
 from firmware_sim.station import Reply, Station
-from protocols.bcd import encode_bcd, encode_digits
-from protocols.dlt645.frames import ANY, BROADCAST
+from protocols.dlt645 import codes
+from protocols.dlt645.codes import ControlError, ControlWord, Err, Serr
+from protocols.dlt645.frames import START, WAKE_UP, Dialect, Frame
 from protocols.dlt645.slave import (
+    Attention,
     BroadcastTimeRequest,
+    ChangePasswordRequest,
+    ChangeSpeedRequest,
     ControlRequest,
+    DemandResetRequest,
+    EventClearRequest,
+    FreezeRequest,
+    MeterClearRequest,
+    OutputRequest,
     ReadAddressRequest,
     ReadRequest,
-    Request,
+    SealedControlRequest,
+    SecurityRequest,
     SubsequentRequest,
+    WriteAddressRequest,
     WriteRequest,
     address_answer,
+    attention,
     control_answer,
     error_answer,
+    password_data,
+    plain_answer,
     read_answer,
+    request_of,
+    security_answer,
     write_answer,
 )
-from protocols.dlt645.values import decode_clock, encode_date, encode_time
 from protocols.errors import RequestError
 
-OTHER, NO_DATA, PASSWORD = 0x01, 0x02, 0x04
-CUT, ALLOW, CLOSE, ALARM_ON, ALARM_OFF, PROTECT_ON, PROTECT_OFF = 0x1A, 0x1B, 0x1C, 0x2A, 0x2B, 0x3A, 0x3B
-SYNC_WINDOW_US = 300_000_000  # 08 corrects five minutes at most
-ENERGY_ROLLOVER = 10**8  # the register holds 999999.99
-
-
-class Dlt645Firmware:
-    """One meter as DL/T 645 sees it; the caller has advanced the meter to this moment."""
-
-    def __init__(self, meter: Meter, address: str, password: str, level: int) -> None:
-        self.meter = meter
-        self.address = address
-        self._authority = (level, password)
-        self._synced_day = -1
-        self._quantities: dict[str, Callable[[int], bytes]] = {
-            "0201": lambda phase: encode_bcd(meter.voltage_mv(phase) // 100, 2),
-            "0202": lambda phase: encode_bcd(meter.current_ma(phase), 3, signed=True),
-            "0203": lambda phase: _power(meter.phase_power_mw(phase)),
-            "0204": lambda phase: _power(reactive(meter.phase_power_mw(phase), meter.pf_milli)),
-            "0205": lambda phase: _power(apparent(meter.phase_power_mw(phase), meter.pf_milli)),
-            "0206": lambda phase: encode_bcd(meter.pf_milli, 2, signed=True),
-        }
-        self._totals: dict[str, Callable[[], bytes]] = {
-            "0203": lambda: _power(meter.power_mw),
-            "0204": lambda: _power(reactive(meter.power_mw, meter.pf_milli)),
-            "0205": lambda: _power(apparent(meter.power_mw, meter.pf_milli)),
-            "0206": lambda: encode_bcd(meter.pf_milli, 2, signed=True),
-        }
-        self._parameters: dict[str, Callable[[], bytes]] = {
-            "02800002": lambda: encode_bcd(meter.frequency_mhz // 10, 2),
-            "04000101": lambda: encode_date(self.clock),
-            "04000102": lambda: encode_time(self.clock),
-            "0400010C": lambda: encode_time(self.clock) + encode_date(self.clock),
-            "04000204": lambda: encode_bcd(meter.spec.rates, 1),
-            "04000401": lambda: encode_digits(address),
-            "04000402": lambda: encode_digits(address),
-            "040005FF": lambda: b"".join(self.status(n) for n in range(1, 8)),
-        }
-
-    @property
-    def clock(self) -> datetime:
-        """The meter's own local time, to the second; its year has two digits, so it begins again after 2099."""
-        clock = datetime.fromtimestamp(self.meter.clock_us // 1_000_000, UTC)
-        return clock.replace(year=2000 + clock.year % 100, tzinfo=None)
-
-    def read(self, di: str) -> bytes | None:
-        """The data of this identifier (8 hex digits) without the identifier; None: no such data."""
-        if di in self._parameters:
-            return self._parameters[di]()
-        if di.startswith("00"):
-            return self._energy(int(di[2:4], 16), int(di[4:6], 16), di[6:])
-        if di[:4] in self._quantities and di[6:] == "00":
-            return self._instant(di[:4], int(di[4:6], 16))
-        if di.startswith("0400050") and "1" <= di[7] <= "7":
-            return self.status(int(di[7]))
-        return None
-
-    def status(self, number: int) -> bytes:
-        """Status word 1..7; only word 3 has anything to tell: relay (late), order, alarm, protection."""
-        word = 0
-        if number == 3:
-            relay, meter = self.meter.relay, self.meter
-            word = (not relay.reported_closed) << 4 | (not relay.order_closed) << 6 | meter.alarm << 7 | meter.protect << 12
-        return word.to_bytes(2, "little")
-
-    def control(self, request: ControlRequest) -> int:
-        """Obey 1C. The error byte of a refusal, 0 when accepted; accepted is not yet executed.
-
-        Passed expiry, protection and unknown commands are "other error": the plain answer has no bit of their own.
-        """
-        if not self._authorised(request.level, request.password):
-            return PASSWORD
-        if request.expiry is None or request.expiry < self.clock:
-            return OTHER
-        return 0 if self._command(request.code) else OTHER
-
-    def write(self, request: WriteRequest) -> int:
-        """Obey 14 for date (04000101) and time (04000102). The error byte of a refusal, 0 when written."""
-        if not self._authorised(request.level, request.password):
-            return PASSWORD
-        date, time = encode_date(self.clock), encode_time(self.clock)
-        if request.di == "04000101":
-            date = request.data
-        elif request.di == "04000102":
-            time = request.data
-        else:
-            return NO_DATA
-        clock = decode_clock(date, time)
-        if clock is None:
-            return OTHER
-        self.meter.set_clock(local_us(clock))
-        return 0
-
-    def set_time(self, wanted: datetime | None) -> bool:
-        """Obey broadcast 08: within five minutes, once a day, not around midnight. False: ignored."""
-        if wanted is None:
-            return False
-        clock_us = self.meter.clock_us
-        day, into_us = divmod(clock_us, DAY_US)
-        beside_midnight = min(into_us, DAY_US - into_us) < SYNC_WINDOW_US
-        if abs(local_us(wanted) - clock_us) > SYNC_WINDOW_US or beside_midnight or day == self._synced_day:
-            return False
-        self._synced_day = day
-        self.meter.set_clock(local_us(wanted))
-        return True
-
-    def _authorised(self, level: int, password: str) -> bool:
-        """Level and password are the meter's; a refusal is counted."""
-        if (level, password) == self._authority:
-            return True
-        self.meter.refused_passwords += 1
-        return False
-
-    def _command(self, order: int) -> bool:
-        meter = self.meter
-        if order == CUT:
-            if meter.protect:
-                return False
-            meter.relay.cut(meter.now_us)
-        elif order == ALLOW:
-            meter.relay.allow(meter.now_us)
-        elif order == CLOSE:
-            meter.relay.close(meter.now_us)
-        elif order in (ALARM_ON, ALARM_OFF):
-            meter.alarm = order == ALARM_ON
-        elif order in (PROTECT_ON, PROTECT_OFF):
-            meter.protect = order == PROTECT_ON
-        else:
-            return False
-        return True
-
-    def _energy(self, kind: int, rate: int, period: str) -> bytes | None:
-        """Combined (00), forward (01), reverse (02: always 0) active energy of now; rate 0 total, FF all of them."""
-        rates = self.meter.spec.rates
-        if kind > 2 or period != "00" or (rate > rates and rate != 0xFF):
-            return None
-        wanted = range(rates + 1) if rate == 0xFF else [rate]
-        counts = (0 if kind == 2 else self.meter.rate_count(n) if n else self.meter.total_count for n in wanted)
-        return b"".join(encode_bcd(count % ENERGY_ROLLOVER, 4) for count in counts)
-
-    def _instant(self, family: str, which: int) -> bytes | None:
-        """Total (00) where the family has one, one phase (01..03), or the block (FF) with absent phases filled with FF."""
-        phases = self.meter.spec.phases
-        of_phase, total = self._quantities[family], self._totals.get(family)
-        if which == 0:
-            return total() if total else None
-        if 1 <= which <= phases:
-            return of_phase(which - 1)
-        if which != 0xFF:
-            return None
-        present = [of_phase(phase) for phase in range(phases)]
-        absent = [b"\xff" * len(present[0])] * (3 - phases)
-        return (total() if total else b"") + b"".join(present + absent)
+READING = (codes.READ, codes.READ_NEXT, codes.READ_ADDRESS)
+QUICK = (*READING, codes.CONTROL, codes.OUTPUT, codes.BROADCAST_TIME)
+"""Answered as fast as a read; everything else is kept in the meter's memory first, and takes longer."""
 
 
 class Dlt645Unit:
-    """A station that speaks DL/T 645-2007."""
+    """One meter on a line. firmware: what it does; its address and speed may be changed over the line."""
 
-    def __init__(self, station: Station, firmware: Dlt645Firmware) -> None:
+    dialect: ClassVar[Dialect] = Dialect.V2007
+
+    def __init__(self, station: Station, firmware: Device) -> None:
         self.station = station
         self.firmware = firmware
+        self._last: tuple[str, bytes] = ("", b"")
+        self._acts: dict[type, Callable[[Any], bytes]] = {
+            ReadRequest: self._read,
+            SubsequentRequest: self._part,
+            ReadAddressRequest: lambda request: address_answer(self.address, self._preamble),
+            WriteRequest: self._write,
+            WriteAddressRequest: self._write_address,
+            FreezeRequest: lambda request: self._plain(request.control, commands.freeze(self.firmware, request)),
+            ChangeSpeedRequest: self._change_speed,
+            ChangePasswordRequest: self._change_password,
+            DemandResetRequest: lambda request: self._plain(request.control, commands.demand_reset(self.firmware, request)),
+            MeterClearRequest: lambda request: self._plain(request.control, commands.meter_clear(self.firmware, request)),
+            EventClearRequest: lambda request: self._plain(request.control, commands.event_clear(self.firmware, request)),
+            ControlRequest: lambda request: self._controlled(commands.control(self.firmware, request), extended=False),
+            SealedControlRequest: self._sealed_control,
+            OutputRequest: lambda request: plain_answer(self.address, request.control, bytes([request.signal]), self._preamble),
+            SecurityRequest: self._security,
+            BroadcastTimeRequest: self._set_time,
+        }
 
-    def serve(self, request: Request, raw: bytes, at_us: int) -> Reply | None:
-        """Act on a request to this meter, to a pattern it matches or to everybody; None is silence."""
-        if not self.station.hears(raw, at_us):
+    @property
+    def address(self) -> str:
+        """Its present address."""
+        return self.firmware.address
+
+    def serve(self, frame: Frame, raw: bytes, at_us: int) -> Reply | None:
+        """Act on a frame from the master; None is silence."""
+        if self._asleep(raw):
             return None
-        if isinstance(request, BroadcastTimeRequest):
-            self.firmware.set_time(request.when)
+        heed = attention(frame.control, frame.address, self.address, self.dialect)
+        if heed is Attention.IGNORE or not self.station.hears(raw, at_us):
+            return None
+        data = self.answer(frame)
+        if heed is Attention.OBEY or not data:
             self.station.keep(self.station)
             return None
-        data = self._answer(request)
-        return self.station.reply(data, command=isinstance(request, ControlRequest)) if data else None
+        return self.station.reply(data, command=frame.control not in self._reading, write=frame.control not in self._quick)
 
-    def _answer(self, request: Request) -> bytes:
-        """The frame to send; empty for silence: nobody answers a broadcast, and only reading may be abbreviated."""
-        own = self.firmware.address
-        reading = isinstance(request, ReadRequest | ReadAddressRequest)
-        if request.address == BROADCAST or (request.address != own and not reading):
-            return b""
-        if isinstance(request, ReadAddressRequest):
-            return address_answer(own) if request.address in (own, ANY) else b""
-        if isinstance(request, ReadRequest):
-            data = self.firmware.read(request.di) if request.count is None else None
-            return error_answer(own, request.control, NO_DATA) if data is None else read_answer(own, request.di, data)
-        if isinstance(request, SubsequentRequest):
-            return self._part(request)
-        if isinstance(request, ControlRequest):
-            error = self.firmware.control(request)
-            return error_answer(own, request.control, error) if error else control_answer(own)
-        if isinstance(request, WriteRequest):
-            error = self.firmware.write(request)
-            return error_answer(own, request.control, error) if error else write_answer(own)
-        return error_answer(own, request.control, OTHER)
+    _reading: ClassVar[tuple[int, ...]] = READING
+    _quick: ClassVar[tuple[int, ...]] = QUICK
+
+    def _asleep(self, raw: bytes) -> bool:
+        """A meter that sleeps is woken by FE and misses a frame without."""
+        wake_up = self.firmware.options.wake_up
+        return wake_up > 0 and bytes([WAKE_UP]) * wake_up + bytes([START]) not in raw
+
+    def answer(self, frame: Frame) -> bytes:
+        """The frame to send, empty for silence; the meter has done what was asked."""
+        request = request_of(frame)
+        act = self._acts.get(type(request))
+        if act is None or not self.firmware.options.profile.has(frame.control):
+            return error_answer(self.address, frame.control, Err.OTHER, self._preamble)
+        return act(request)
+
+    @property
+    def _preamble(self) -> int:
+        return self.firmware.options.preamble
+
+    def _read(self, request: ReadRequest) -> bytes:
+        firmware, records = self.firmware, request.count
+        data = firmware.read(request.di) if records is None else firmware.read_records(request.di, records, request.when)
+        if data is None:
+            return error_answer(self.address, request.control, Err.NO_DATA, self._preamble)
+        self._last = request.di, data  # follow-up frames tell the rest of this moment, not of a later one
+        return read_answer(self.address, request.di, data, preamble=self._preamble)
 
     def _part(self, request: SubsequentRequest) -> bytes:
-        own = self.firmware.address
+        di, data = self._last
         try:
-            return read_answer(own, request.di, self.firmware.read(request.di) or b"", request.seq)
+            return read_answer(self.address, request.di, data if di == request.di else b"", request.seq, self._preamble)
         except RequestError:
-            return error_answer(own, request.control, NO_DATA)
+            return error_answer(self.address, request.control, Err.NO_DATA, self._preamble)
 
+    def _write(self, request: WriteRequest) -> bytes:
+        half = self.station.faults.strikes("half_write", command=True) is not None
+        error = commands.write(self.firmware, request, half)
+        if not error and self.station.faults.strikes("nak_write", command=True) is not None:
+            error = Err.OTHER
+        if error:
+            return error_answer(self.address, request.control, error, self._preamble)
+        return write_answer(self.address, self._preamble)
 
-def local_us(clock: datetime) -> int:
-    """A meter's naive time in microseconds since 1970."""
-    return int(clock.replace(tzinfo=UTC).timestamp()) * 1_000_000
+    def _write_address(self, request: WriteAddressRequest) -> bytes:
+        done = commands.write_address(self.firmware, request)
+        return plain_answer(self.address, request.control, preamble=self._preamble) if done else b""
 
+    def _change_speed(self, request: ChangeSpeedRequest) -> bytes:
+        if request.baud is None:
+            return error_answer(self.address, request.control, Err.SPEED, self._preamble)
+        self.firmware.baud = request.baud
+        return plain_answer(self.address, request.control, bytes([request.word]), self._preamble)
 
-def _power(power_mw: int) -> bytes:
-    """XX.XXXX kW with a sign bit; a load above 79.9999 kW shows that."""
-    return encode_bcd(min(power_mw // 100, 799_999), 3, signed=True)
+    def _change_password(self, request: ChangePasswordRequest) -> bytes:
+        error = commands.change_password(self.firmware, request)
+        return self._plain(request.control, error, password_data(request.level, request.password))
+
+    def _plain(self, control: int, error: Err, data: bytes = b"") -> bytes:
+        if error:
+            return error_answer(self.address, control, error, self._preamble)
+        return plain_answer(self.address, control, data, self._preamble)
+
+    def _controlled(self, outcome: ControlError | ControlWord, extended: bool) -> bytes:
+        """9C with or without a word. The plain refusal has one bit for passwords; all else is "other error"."""
+        if isinstance(outcome, ControlWord):
+            return control_answer(self.address, codes.wire(outcome) if extended else b"", self._preamble)
+        word: int | bytes = Err.PASSWORD if outcome == ControlError.PASSWORD else Err.OTHER
+        return error_answer(self.address, codes.CONTROL, codes.wire(outcome) if extended else word, self._preamble)
+
+    def _sealed_control(self, request: SealedControlRequest) -> bytes:
+        return self._controlled(commands.sealed_control(self.firmware, request), request.extended)
+
+    def _security(self, request: SecurityRequest) -> bytes:
+        outcome = security.serve(self.firmware, request)
+        if isinstance(outcome, Serr):
+            length = self.firmware.options.profile.serr_bytes
+            word = outcome if outcome < 256 or length > 1 else Serr.OTHER
+            return error_answer(self.address, request.control, codes.wire(word, length), self._preamble)
+        return security_answer(self.address, request.di, outcome, self._preamble)
+
+    def _set_time(self, request: BroadcastTimeRequest) -> bytes:
+        commands.set_time(self.firmware, request.when)
+        return b""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = ("welded", "silent", "lost_answer", "late_answer")
+OF_EXCHANGES = ("silent", "lost_answer", "late_answer", "nak_write", "half_write", "bad_checksum")
+OF_PARTS = ("welded", "stuck", "jump", "rollover", "no_feedback", "bypass", "reverse")
+KINDS = ("welded", "silent", "lost_answer", "late_answer", "nak_write", "half_write", "bad_checksum", *OF_PARTS[1:])
 DEFAULT_LATE_US = 900_000  # beyond the 500 ms in which a meter has to answer
 MAX_LATE_US = 60_000_000
 
@@ -20,7 +22,9 @@ class Faults:
     """The faults of one meter.
 
     welded: the contact stays whatever is ordered. silent: hears nothing. lost_answer: acts, and the answer never leaves.
-    late_answer: the answer leaves `delay_us` later than it should.
+    late_answer: the answer leaves `delay_us` later than it should. nak_write: writes, and says no. half_write: writes the first
+    half of a value, and says no. bad_checksum: the answer's last byte but one is wrong. The others are of the meter's parts: stuck,
+    jump, rollover (registers), no_feedback (status bit), bypass, reverse (wiring).
     """
 
     def __init__(self) -> None:

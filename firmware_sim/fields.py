@@ -33,6 +33,14 @@ class Fields:
         """This key with this value is all there is."""
         return self._table == {key: value}
 
+    def names(self) -> list[str]:
+        """The keys that nobody has taken yet."""
+        return list(self._table)
+
+    def value(self, key: str) -> object:
+        """A key of any kind, judged by the caller; None when it is missing."""
+        return self._table.pop(key, None)
+
     def text(self, key: str, default: str | None = None, pattern: re.Pattern[str] | None = None, form: str = "") -> str:
         """A string, of this form where a pattern is given; required without a default."""
         value = self._take(key, default)

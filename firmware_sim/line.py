@@ -11,8 +11,12 @@ import termios
 import time
 import tty
 from collections import deque
+from collections.abc import Callable
+
+import serial
 
 from firmware_sim.bus import Bus
+from firmware_sim.config import BAUDS
 from firmware_sim.wire import Wire
 from protocols.modbus.slave import Request, TcpSlave
 
@@ -20,6 +24,11 @@ MAX_CLIENTS = 8  # of one port; a serial server has fewer
 MAX_UNREAD = 65_536  # bytes a client may leave unread before it is dropped
 MAX_QUEUED = 16  # Modbus TCP transactions of one connection; the standard's own recommendation for a server
 READ_SIZE = 4096
+PTY_FOLDER = "/dev/pts/"
+SPEEDS = {getattr(termios, f"B{baud}"): baud for baud in BAUDS}
+REOPEN_S = 1.0  # an adapter that is plugged in again is back within this
+DIAL_FIRST_S, DIAL_MOST_S = 1.0, 30.0  # a modem's pause between calls
+DIAL_TIMEOUT_S = 10.0
 
 
 class LineError(Exception):
@@ -39,10 +48,14 @@ def reason(error: OSError) -> str:
 
 
 class Pump:
-    """Moves one wire along real time: whoever reads and writes its near end calls `push` and gets bytes by `deliver`."""
+    """Moves one wire along real time: whoever reads and writes its near end calls `push` and gets bytes by `deliver`.
+
+    tap: hears too what the master hears.
+    """
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
+        self.tap: Callable[[bytes], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def push(self, data: bytes) -> None:
@@ -63,6 +76,8 @@ class Pump:
         self.stop()
         if heard := self.wire.poll(now_us()):
             self.deliver(heard)
+            if self.tap:
+                self.tap(heard)
         if (next_us := self.wire.next_us) is not None:
             self._timer = asyncio.get_running_loop().call_later(max(0, next_us - now_us()) / 1e6, self._turn)
 
@@ -71,11 +86,13 @@ class PtyLine(Pump):
     """A pseudo-terminal in raw mode with a symlink at a configured path.
 
     Our own hold on the far end keeps the line alive between two openings; what nobody reads is lost, as on a wire.
+    heard_at: told the speed that the master has set (its parity cannot be seen: the kernel takes it off a pty).
     """
 
-    def __init__(self, wire: Wire, path: str) -> None:
+    def __init__(self, wire: Wire, path: str, heard_at: Callable[[int], None] | None = None) -> None:
         super().__init__(wire)
         self.path = path
+        self._heard_at = heard_at
         self._near = self._far = -1
 
     async def open(self) -> None:
@@ -125,12 +142,177 @@ class PtyLine(Pump):
         except BlockingIOError:
             return
         if data:
+            baud = SPEEDS.get(termios.tcgetattr(self._far)[5])
+            if self._heard_at and baud and baud != self.wire.baud:
+                self._heard_at(baud)
             self.push(data)
 
     def _release(self) -> None:
         os.close(self._near)
         os.close(self._far)
         self._near = self._far = -1
+
+
+class SerialLine(Pump):
+    """A real serial port with meters behind it: 8 data bits, even parity, one stop bit; a pty has no parity.
+
+    A port that vanishes is opened again every second.
+    """
+
+    def __init__(self, wire: Wire, path: str, baud: int, parity: str) -> None:
+        super().__init__(wire)
+        self.path = path
+        self._baud = baud
+        self._parity = serial.PARITY_NONE if os.path.realpath(path).startswith(PTY_FOLDER) else parity
+        self._port: serial.Serial | None = None
+        self._again: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Open the port. Raises LineError."""
+        try:
+            self._connect()
+        except (OSError, ValueError, termios.error) as error:
+            raise LineError(f"The serial port {self.path} cannot be opened: {_why(error)}.") from error
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self.stop()
+        if self._again:
+            self._again.cancel()
+        self._release()
+
+    def deliver(self, data: bytes) -> None:
+        try:
+            written = self._port.write(data) if self._port else 0
+        except OSError:
+            self._lost()
+            written = 0
+        self.wire.counters.lost_bytes += len(data) - (written or 0)
+
+    def _connect(self) -> None:
+        port = serial.Serial(self.path, self._baud, parity=self._parity, timeout=0, write_timeout=0, exclusive=True)
+        self._port = port
+        asyncio.get_running_loop().add_reader(port.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = self._port.read(READ_SIZE) if self._port else b""
+        except OSError:
+            self._lost()
+            return
+        if data:
+            self.push(data)
+
+    def _lost(self) -> None:
+        self._release()
+        self._again = asyncio.get_running_loop().call_later(REOPEN_S, self._retry)
+
+    def _retry(self) -> None:
+        try:
+            self._connect()
+        except (OSError, ValueError, termios.error):
+            self._lost()
+
+    def _release(self) -> None:
+        port, self._port = self._port, None
+        if port:
+            asyncio.get_running_loop().remove_reader(port.fileno())
+            port.close()
+
+
+class DialLine(Pump):
+    """A modem that dials in to the master, says who it is, and sends a heartbeat; behind it the same RS-485 pair.
+
+    A call that fails or ends is tried again, later and later, up to DIAL_MOST_S.
+    """
+
+    def __init__(self, wire: Wire, host: str, port: int, registration: bytes, heartbeat: bytes, heartbeat_s: int) -> None:
+        super().__init__(wire)
+        self.host, self.port = host, port
+        self._registration, self._heartbeat, self._heartbeat_s = registration, heartbeat, heartbeat_s
+        self._call: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._over = asyncio.Event()
+        self._pulse: asyncio.TimerHandle | None = None
+
+    @property
+    def connected(self) -> bool:
+        """The call stands."""
+        return self._transport is not None
+
+    async def open(self) -> None:
+        """Begin to dial; who listens may come later."""
+        self._call = asyncio.get_running_loop().create_task(self._dial())
+
+    def close(self) -> None:
+        """Hang up."""
+        self.stop()
+        if self._call:
+            self._call.cancel()
+        self.lost()
+
+    def deliver(self, data: bytes) -> None:
+        if self._transport:
+            Port.send(self._transport, data)
+        else:
+            self.wire.counters.lost_bytes += len(data)
+
+    def connected_by(self, transport: asyncio.Transport) -> None:
+        """The other side has taken the call."""
+        self._transport = transport
+        self._over.clear()
+        if self._registration:
+            transport.write(self._registration)
+        self._beat(first=True)
+
+    def lost(self) -> None:
+        """The call has ended."""
+        transport, self._transport = self._transport, None
+        if self._pulse:
+            self._pulse.cancel()
+        if transport:
+            transport.abort()
+        self._over.set()
+
+    def _beat(self, first: bool = False) -> None:
+        if not self._transport or not self._heartbeat:
+            return
+        if not first:
+            Port.send(self._transport, self._heartbeat)
+        self._pulse = asyncio.get_running_loop().call_later(self._heartbeat_s, self._beat)
+
+    async def _dial(self) -> None:
+        pause_s = DIAL_FIRST_S
+        while True:
+            try:
+                async with asyncio.timeout(DIAL_TIMEOUT_S):
+                    await asyncio.get_running_loop().create_connection(lambda: _Call(self), self.host, self.port)
+            except OSError:  # TimeoutError is one
+                await asyncio.sleep(pause_s)
+                pause_s = min(DIAL_MOST_S, pause_s * 2)
+                continue
+            pause_s = DIAL_FIRST_S
+            await self._over.wait()
+            await asyncio.sleep(pause_s)
+
+
+class _Call(asyncio.Protocol):
+    def __init__(self, line: DialLine) -> None:
+        self._line = line
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._line.connected_by(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._line.push(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._line.lost()
+
+
+def _why(error: Exception) -> str:
+    return os.strerror(error.args[0]) if error.args and isinstance(error.args[0], int) else str(error)
 
 
 class Port:

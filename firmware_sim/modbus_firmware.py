@@ -12,7 +12,8 @@ from random import Random
 from typing import Protocol
 
 from firmware_sim.config import COILS
-from firmware_sim.meter import Meter, apparent, reactive
+from firmware_sim.meter import Meter
+from firmware_sim.registers import FORWARD, REVERSE
 from firmware_sim.station import Delay, Reply, Station
 from protocols.modbus.slave import Request, answer, exception
 
@@ -83,24 +84,28 @@ class Sdm630(Measuring):
     def inputs(self, meter: Meter) -> dict[int, float]:
         """Every input register that is not 0, in the meter's own units (V, A, W, kWh)."""
         table: dict[int, float] = {}
+        flow = meter.flow
         for phase in range(3):
-            power_mw, at = meter.phase_power_mw(phase), 2 * phase
+            at = 2 * phase
             table[0x0000 + at] = meter.voltage_mv(phase) / 1000
-            table[0x0006 + at] = meter.current_ma(phase) / 1000
-            table[0x000C + at] = power_mw / 1000
-            table[0x0012 + at] = apparent(power_mw, meter.pf_milli) / 1000
-            table[0x0018 + at] = reactive(power_mw, meter.pf_milli) / 1000
+            table[0x0006 + at] = abs(meter.measured_ma(phase)) / 1000
+            table[0x000C + at] = flow.active_mw[phase] / 1000
+            table[0x0012 + at] = flow.apparent_mva[phase] / 1000
+            table[0x0018 + at] = flow.reactive_mvar[phase] / 1000
             table[0x001E + at] = inductive(meter.pf_milli)
-            table[0x015A + at] = table[0x0166 + at] = meter.phase_mws(phase) // 36_000_000 / 100
+            table[0x015A + at] = meter.registers.phase_count(FORWARD, phase) / 100
+            table[0x0166 + at] = table[0x015A + at] + meter.registers.phase_count(REVERSE, phase) / 100
         table[0x002A] = sum(meter.voltage_mv(phase) for phase in range(3)) / 3000
-        table[0x0030] = sum(meter.current_ma(phase) for phase in range(3)) / 1000
+        table[0x0030] = sum(abs(meter.measured_ma(phase)) for phase in range(3)) / 1000
         table[0x002E] = table[0x0030] / 3
-        table[0x0034] = meter.power_mw / 1000
-        table[0x0038] = apparent(meter.power_mw, meter.pf_milli) / 1000
-        table[0x003C] = reactive(meter.power_mw, meter.pf_milli) / 1000
+        table[0x0034] = flow.total_mw / 1000
+        table[0x0038] = flow.total_mva / 1000
+        table[0x003C] = flow.total_mvar / 1000
         table[0x003E] = inductive(meter.pf_milli)
         table[0x0046] = meter.frequency_mhz / 1000
-        table[0x0048] = table[0x0156] = meter.total_count / 100
+        table[0x0048] = meter.total_count / 100
+        table[0x004A] = meter.registers.count(REVERSE) / 100
+        table[0x0156] = (meter.total_count + meter.registers.count(REVERSE)) / 100
         return table
 
     def holdings(self) -> dict[int, float]:
@@ -126,11 +131,11 @@ class Dds238(Measuring):
         """Every register that is not 0."""
         high, low = divmod(meter.total_count % 100_000_000, 0x10000)
         clock = datetime.fromtimestamp(meter.clock_us // 1_000_000, UTC)
+        back_high, back_low = divmod(meter.registers.count(REVERSE) % 100_000_000, 0x10000)
         return {
-            0x0000: high, 0x0001: low, 0x000A: high, 0x000B: low,
-            0x000C: meter.voltage_mv() // 100, 0x000D: meter.current_ma() // 10,
-            0x000E: min(meter.power_mw // 1000, 0x7FFF),
-            0x000F: min(reactive(meter.power_mw, meter.pf_milli) // 1000, 0x7FFF),
+            0x0000: high, 0x0001: low, 0x0008: back_high, 0x0009: back_low, 0x000A: high, 0x000B: low,
+            0x000C: meter.voltage_mv() // 100, 0x000D: abs(meter.measured_ma()) // 10,
+            0x000E: _signed(meter.flow.total_mw // 1000), 0x000F: _signed(meter.flow.total_mvar // 1000),
             0x0010: meter.pf_milli, 0x0011: meter.frequency_mhz // 10,
             0x0012: clock.year % 100 << 8 | clock.month, 0x0013: clock.day << 8 | clock.hour,
             0x0014: clock.minute << 8 | clock.second,
@@ -225,6 +230,11 @@ class RelayModule:
         if 0x1000 <= address < 0x1000 + COILS:
             return 0
         raise Refusal(ILLEGAL_ADDRESS)
+
+
+def _signed(value: int) -> int:
+    """A 16-bit register in two's complement."""
+    return max(-0x8000, min(value, 0x7FFF)) & 0xFFFF
 
 
 def inductive(pf_milli: int) -> float:

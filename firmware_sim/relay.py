@@ -1,4 +1,4 @@
-"""The relay of a meter, or the contactor beside it: an order is not a movement, and a movement is not yet a status bit."""
+"""The relay of a meter, or the breaker beside it: an order is not a movement, and a movement is not yet a status bit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from random import Random
 from firmware_sim.loads import FOREVER_US
 
 HISTORY = 100  # contact moves kept for the control handle: an hour of the fastest reclosing
+KINDS = ("internal", "external_auto", "external_manual")
+"""Inside the meter; a breaker outside that closes by itself when allowed; one that a person has to close by its handle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +34,25 @@ class Move:
 class Relay:
     """Order (coil), contact and status bit of one switch; time only ever comes in as `now_us`.
 
-    allowed: 1BH was given and the customer has not pressed the button yet. welded: orders are accepted and the contact stays.
+    allowed: closing is permitted and the customer has not pressed the button (or the breaker's handle) yet.
+    welded: orders are accepted and the contact stays. powered: without it nothing moves. fresh: below it the status bit is not
+    renewed. feedback: without it the bit is the order after a trip, and "open" after a close until load flows.
     """
 
-    def __init__(self, rng: Random, timing: RelayTiming, closed: bool = True) -> None:
+    def __init__(
+        self, rng: Random, timing: RelayTiming, closed: bool = True, kind: str = "internal", feedback: bool = True
+    ) -> None:
         self._rng = rng
         self._timing = timing
+        self.kind = kind
+        self.feedback = feedback
         self.contact_closed = closed
         self.order_closed = closed
         self.reported_closed = closed
         self.allowed = False
         self.welded = False
+        self.powered = True
+        self.fresh = True
         self.moves: deque[Move] = deque(maxlen=HISTORY)
         self.move_count = 0
         self._contact_due_us: int | None = None
@@ -56,7 +66,9 @@ class Relay:
     @property
     def next_us(self) -> int:
         """When something happens by itself next; FOREVER_US when nothing will."""
-        return min(due for due in (self._contact_due_us, self._report_due_us, FOREVER_US) if due is not None)
+        contact = self._contact_due_us if self.powered else None
+        report = self._report_due_us if self.fresh else None
+        return min(due for due in (contact, report, FOREVER_US) if due is not None)
 
     def cut(self, now_us: int) -> None:
         """Order the contact open. A permission that was not used is gone."""
@@ -64,37 +76,47 @@ class Relay:
         self._order(False, now_us)
 
     def close(self, now_us: int) -> None:
-        """Order the contact closed, without the customer."""
+        """Order the contact closed, without the customer; a breaker with a handle only stops tripping."""
+        if self.kind == "external_manual" and not self.contact_closed:
+            self.order_closed = self.allowed = True
+            return
         self.allowed = False
         self._order(True, now_us)
 
     def allow(self, now_us: int) -> None:
         """Permit the customer to close; takes back an opening that has not happened yet."""
-        if self.contact_closed:
-            self._order(True, now_us)
+        if self.contact_closed or self.kind == "external_auto":
+            self.close(now_us)
             return
         self.order_closed = True
         self.allowed = True
 
     def press(self, now_us: int) -> bool:
-        """The customer's button: closes when permitted. False: nothing happens."""
+        """The customer's button, or the breaker's handle: closes when permitted. False: nothing happens."""
         if not self.allowed:
             return False
-        self.close(now_us)
+        self.allowed = False
+        self._order(True, now_us)
         return True
 
     def settle(self, now_us: int, energy_mws: int) -> None:
         """Carry out what is due at `now_us`."""
-        if self._contact_due_us is not None and self._contact_due_us <= now_us:
+        if self.powered and self._contact_due_us is not None and self._contact_due_us <= now_us:
             self._contact_due_us = None
             if not self.welded and self.contact_closed != self.order_closed:
                 self.contact_closed = self.order_closed
                 self.moves.append(Move(now_us, self.contact_closed, energy_mws))
                 self.move_count += 1
-                self._report_due_us = now_us + self._timing.status_delay_us
-        if self._report_due_us is not None and self._report_due_us <= now_us:
+                if self.feedback:
+                    self._report_due_us = now_us + self._timing.status_delay_us
+        if self.fresh and self._report_due_us is not None and self._report_due_us <= now_us:
             self._report_due_us = None
-            self.reported_closed = self.contact_closed
+            self.reported_closed = self.contact_closed if self.feedback else self.order_closed
+
+    def load_flows(self) -> None:
+        """Current is seen behind a switch that was told to close: without feedback this is how the meter knows."""
+        if not self.feedback and self.order_closed and self.fresh:
+            self.reported_closed = True
 
     def save(self) -> dict[str, bool]:
         """What must survive a restart of the simulator."""
@@ -110,6 +132,8 @@ class Relay:
 
     def _order(self, closed: bool, now_us: int) -> None:
         self.order_closed = closed
+        if not self.feedback:
+            self._report_due_us = None if closed else now_us + self._timing.status_delay_us
         if closed == self.contact_closed:
             self._contact_due_us = None
         elif self._contact_due_us is None:

@@ -6,13 +6,15 @@ forced to disk: losing the machine is not what this file is for.
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
 import zlib
 
-SLOT = 1024  # bytes; the largest state (64 letters of id, four rates of 30 digits) takes less than half
-MAGIC = "wattgate-sim-1"
+SLOT = 4096  # bytes: one page, so that a kill cannot split a write
+PACKED = b"z"  # begins a state that fits its slot only when it is compressed: 14 rates, all of them counting both ways
+MAGIC = "wattgate-sim-2"
 
 
 class StateError(Exception):
@@ -44,7 +46,9 @@ class StateFile:
         body = json.dumps([MAGIC, name, state], separators=(",", ":"), sort_keys=True).encode()
         if self._last.get(name) == body:
             return
-        line = b"%08x %s" % (zlib.crc32(body), body)
+        line = _line(body)
+        if len(line) >= SLOT:
+            line = _line(PACKED + base64.b85encode(zlib.compress(body)))
         if len(line) >= SLOT:
             raise StateError(f"The state of {name} does not fit its slot of {SLOT} bytes.")
         if name not in self._slots:
@@ -60,13 +64,21 @@ class StateFile:
         """A slot that is cut short or fails its checksum is an error: guessing would let registers go back."""
         crc, _, body = data.rstrip().partition(b" ")
         try:
-            if int(crc, 16) != zlib.crc32(body):
+            if len(data) != SLOT or int(crc, 16) != zlib.crc32(body):
                 raise ValueError("checksum")
+            if body.startswith(PACKED):
+                body = zlib.decompress(base64.b85decode(body[1:]))
             magic, name, state = json.loads(body)
             if magic != MAGIC:
                 raise ValueError("magic")
-        except ValueError as error:
-            raise StateError(f"Slot {slot} of the state file {self.path} is damaged; remove the file to start afresh.") from error
+        except (ValueError, zlib.error) as error:
+            raise StateError(
+                f"Slot {slot} of the state file {self.path} is damaged or of another version; remove the file to start afresh."
+            ) from error
         self._slots[name] = slot
         self._last[name] = body
         self.saved[name] = state
+
+
+def _line(body: bytes) -> bytes:
+    return b"%08x %s" % (zlib.crc32(body), body)

@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
+from firmware_sim.dlt645.device import Device
 from firmware_sim.faults import Faults
 from firmware_sim.meter import Meter
 
@@ -21,9 +23,13 @@ class Delay:
     min_us: int = 25_000
     max_us: int = 180_000
     tail_us: int = 500_000
+    write_us: tuple[int, int] | None = None
+    """Bounds for writes, which take longer; None: as for reads."""
 
-    def pick(self, rng: Random) -> int:
+    def pick(self, rng: Random, write: bool = False) -> int:
         """One delay in us."""
+        if write and self.write_us:
+            return rng.randrange(self.write_us[0], self.write_us[1] + 1)
         if self.tail_us > self.max_us and rng.random() < TAIL_SHARE:
             return rng.randrange(self.max_us, self.tail_us + 1)
         return rng.randrange(self.min_us, self.max_us + 1)
@@ -59,15 +65,50 @@ class Station:
         self.address = address
         self.meter = meter
         self.delay = delay
+        self.device: Device | None = None
         self.faults = Faults()
         self.frames: deque[Frame] = deque(maxlen=LAST_FRAMES)
         self.keep: Callable[[Station], None] = lambda station: None
+        self.covers = {"cover": False, "terminal": False}
+        self.magnet = False
         self._rng = rng
 
+    def put(self, meter: Meter, device: Device | None) -> None:
+        """Another meter hangs here from now on, untouched and unbroken."""
+        self.meter, self.device = meter, device
+        if device:
+            self.address = device.address
+        self.faults = Faults()
+        self.covers = {"cover": False, "terminal": False}
+        self.magnet = False
+
+    def save(self) -> dict[str, object]:
+        """What survives a restart: the meter, and its firmware where that remembers anything."""
+        return {**self.meter.save(), **({"device": self.device.save()} if self.device else {})}
+
+    def restore(self, saved: Any) -> None:
+        """Continue from `save`. Raises AttributeError, KeyError, TypeError or ValueError for something else."""
+        self.meter.restore(saved)
+        if self.device and "device" in saved:
+            self.device.restore(saved["device"])
+            self.address = self.device.address
+
+    def set_cover(self, is_open: bool, terminal: bool) -> None:
+        """Open or close the meter's cover, or that of its terminals."""
+        self.covers["terminal" if terminal else "cover"] = is_open
+        if self.device:
+            self.device.covers.set_cover(is_open, terminal)
+
+    def set_magnet(self, near: bool) -> None:
+        """Bring a magnet near, or take it away."""
+        self.magnet = near
+        if self.device:
+            self.device.covers.set_magnet(near)
+
     def hears(self, request: bytes, at_us: int) -> bool:
-        """Bring the meter to this moment and log the request; False when it cannot hear (no mains, or silent on demand)."""
+        """Bring the meter to this moment and log the request; False when it cannot hear: no power, booting, or silent on demand."""
         self.advance(at_us)
-        if not self.meter.mains or self.faults.strikes("silent", command=False) is not None:
+        if not self.meter.awake or self.faults.strikes("silent", command=False) is not None:
             return False
         self.note(request, at_us)
         return True
@@ -76,12 +117,14 @@ class Station:
         """Log a request that was heard."""
         self.frames.append(Frame(at_us, "rx", request))
 
-    def reply(self, data: bytes, command: bool) -> Reply | None:
+    def reply(self, data: bytes, command: bool, write: bool = False) -> Reply | None:
         """Send this answer, after keeping the state it speaks of; None when a fault swallows it."""
         self.keep(self)
         if self.faults.strikes("lost_answer", command) is not None:
             return None
-        delay_us = self.delay.pick(self._rng) + (self.faults.strikes("late_answer", command) or 0)
+        if self.faults.strikes("bad_checksum", command) is not None:
+            data = data[:-2] + bytes([data[-2] ^ 0x55]) + data[-1:]
+        delay_us = self.delay.pick(self._rng, write) + (self.faults.strikes("late_answer", command) or 0)
         self.frames.append(Frame(self.meter.now_us + delay_us, "tx", data))
         return Reply(delay_us, data)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
-from typing import cast
 
 from firmware_sim.bus import Bus
-from firmware_sim.config import DLT645_MODELS, MeterConfig, SimConfig
-from firmware_sim.dlt645_firmware import Dlt645Firmware, Dlt645Unit
-from firmware_sim.meter import Meter, Saved
+from firmware_sim.config import MeterConfig, SimConfig
+from firmware_sim.dlt645.device import Device
+from firmware_sim.dlt645.option_table import MODEL_1997
+from firmware_sim.dlt645.options import as_new
+from firmware_sim.dlt645_1997 import Dlt645Unit1997
+from firmware_sim.dlt645_firmware import Dlt645Unit
+from firmware_sim.meter import Meter
 from firmware_sim.modbus_firmware import Channel, Dds238, RelayModule, Sdm630
 from firmware_sim.station import Station
+from firmware_sim.wire import Wire
 
 
 class Street:
@@ -25,7 +30,8 @@ class Street:
         self.config = config
         self.unix_at_zero_us = unix_us - now_us
         self.stations: dict[str, Station] = {}
-        self.buses = {line.name: Bus() for line in config.lines}
+        self._swaps = 0
+        self.buses = {line.name: Bus(line.baud, line.follow_speed) for line in config.lines}
         self._configs = {meter.name: meter for meter in config.meters}
         self._delays = {line.name: line.delay for line in config.lines}
         local_us = unix_us + config.utc_offset_min * 60_000_000
@@ -43,6 +49,27 @@ class Street:
         station = self.stations[name]
         station.meter.set_load(self._configs[name].load(self.rng(name, "load"), station.meter.local_us))
 
+    def set_baud(self, line: str, wire: Wire, baud: int) -> None:
+        """The master of this line sends at another speed; meters that were told another one no longer understand it."""
+        wire.baud = self.buses[line].baud = baud
+
+    def swap(self, name: str, initial_mws: int, address: str) -> None:
+        """Put another meter of the same kind in the place of this one: new registers, clock and firmware, the same load."""
+        station, config = self.stations[name], self._configs[name]
+        old = station.meter
+        self._swaps += 1
+        rng = self.rng(name, f"meter {self._swaps}")
+        meter = Meter(replace(config.spec, initial_mws=initial_mws), old.load, rng, old.now_us, old.local_us)
+        if config.switch:
+            meter.relay = old.relay  # the contactor beside the meter stays where it was
+        meter.set_levels(old.levels)
+        station.put(meter, Device(meter, as_new(config.options, address), rng) if config.options else None)
+        bus = self.buses[config.line]
+        for unit in bus.units:
+            if unit.station is station and station.device:
+                unit.firmware = station.device
+        bus.index()
+
     def rng(self, name: str, use: str) -> Random:
         """Randomness of its own for one use of one thing, always the same for one seed."""
         return Random(f"{self.config.seed}:{name}:{use}")
@@ -50,17 +77,20 @@ class Street:
     def _add(self, config: MeterConfig, now_us: int, local_us: int, saved: object) -> None:
         load = config.load(self.rng(config.name, "load"), local_us)
         meter = Meter(config.spec, load, self.rng(config.name, "meter"), now_us, local_us)
-        if saved is not None:
-            try:
-                meter.restore(cast(Saved, saved))
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"The saved state of meter {config.name} does not fit it: {error}.") from error
         delay = config.delay or self._delays[config.line]
         station = Station(config.name, config.model, config.line, config.address, meter, delay, self.rng(config.name, "delay"))
+        if config.options:
+            station.device = Device(meter, config.options, self.rng(config.name, "chip"))
+        if saved is not None:
+            try:
+                station.restore(saved)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"The saved state of meter {config.name} does not fit it: {error}.") from error
         self.stations[config.name] = station
         bus = self.buses[config.line]
-        if config.model in DLT645_MODELS:
-            bus.add_dlt645(Dlt645Unit(station, Dlt645Firmware(meter, config.address, config.password, config.level)))
+        if station.device:
+            unit = Dlt645Unit1997 if config.model == MODEL_1997 else Dlt645Unit
+            bus.add_dlt645(unit(station, station.device))
         else:
             kind = Sdm630 if config.model == "sdm630" else Dds238
             bus.add_modbus(int(config.address), kind(station, int(config.address)))

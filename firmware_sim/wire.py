@@ -46,21 +46,25 @@ class Wire:
 
     write: the master's bytes, beginning at `now_us`. poll: what has reached the master by `now_us`. next_us: when to poll again.
     noise: probability that a byte loses one bit. echo: the master hears itself, as behind many two-wire adapters.
+    paced: False where a real serial port below gives every byte its time.
     """
 
-    def __init__(self, receive: Receive, baud: int, rng: Random, now_us: int, noise: float = 0.0, echo: bool = False) -> None:
+    def __init__(
+        self, receive: Receive, baud: int, rng: Random, now_us: int, noise: float = 0.0, echo: bool = False, paced: bool = True
+    ) -> None:
         self._receive = receive
         self._rng = rng
         self.baud = baud
         self.noise = noise
         self.echo = echo
+        self._paced = paced
         self.counters = Counters(now_us)
         self._asked: deque[_Talk] = deque()
         self._talks: list[_Talk] = []
 
     def line_us(self, count: int) -> int:
         """Line time of `count` bytes, rounded up, so that at its end they have all passed."""
-        return -(-count * BITS_PER_BYTE * 1_000_000 // self.baud)
+        return 0 if not self._paced else -(-count * BITS_PER_BYTE * 1_000_000 // self.baud)
 
     @property
     def next_us(self) -> int | None:
@@ -95,7 +99,8 @@ class Wire:
             for reply in self._receive(bytes(talk.data), talk.start_us, end_us):
                 self._answer(reply, end_us)
         for talk in self._talks:
-            until = min(len(talk.data), max(0, (now_us - talk.start_us) * self.baud // (BITS_PER_BYTE * 1_000_000)))
+            passed = (now_us - talk.start_us) * self.baud // (BITS_PER_BYTE * 1_000_000)
+            until = min(len(talk.data), max(0, passed)) if self._paced else len(talk.data) if now_us >= talk.start_us else 0
             heard += talk.data[talk.sent : until]
             talk.sent = max(talk.sent, until)
         self._talks = [talk for talk in self._talks if talk.sent < len(talk.data)]

@@ -1,4 +1,4 @@
-"""`wattgate sim FILE`: simulated meters on real endpoints."""
+"""`wattgate sim FILE`: simulated meters on real endpoints, or a scenario in virtual time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ def register(app: typer.Typer) -> None:
 def sim(
     file: Annotated[str, typer.Argument(help="The simulator's TOML file, such as config/examples/sim.toml.")],
     control: Annotated[str | None, typer.Option(metavar="H:P", help="Where the handle listens; port 0 takes a free one.")] = None,
-    virtual: Annotated[bool, typer.Option("--virtual/--realtime", help="Virtual time, or the real clock.")] = False,
+    scenario: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Steps to run, as [[step]] rows; without it those of FILE itself.")
+    ] = None,
+    report: Annotated[str | None, typer.Option(metavar="DIR", help="Write junit.xml and report.json there at the end.")] = None,
+    virtual: Annotated[bool, typer.Option("--virtual/--realtime", help="Virtual time, no endpoints, or the real clock.")] = False,
 ) -> None:
-    """Simulated meters on pty, serial server (8E1) and Modbus TCP endpoints, with a handle that tells the truth.
+    """Simulated meters on pty, serial (8E1), serial server, dial-in and Modbus TCP endpoints, with a handle that tells the truth.
 
     Example: wattgate sim config/examples/sim.toml --control 127.0.0.1:7070
+
+    In virtual time: wattgate sim config/examples/sim-prepaid.toml --virtual --report report
     """
-    if virtual:
-        typer.echo("Virtual time comes with a later version; run without --virtual.", err=True)
-        raise typer.Exit(2)
     from firmware_sim.serve import main  # the simulator is loaded only by those who run it
 
-    raise typer.Exit(main(file, control))
+    raise typer.Exit(main(file, control, scenario, report, virtual))

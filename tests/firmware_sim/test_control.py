@@ -103,7 +103,7 @@ async def test_noise_is_switched_on_a_line(street):
         ("meters/x", None, 404, "There is no meter 'x'."),
         ("lines/x", None, 404, "There is no serial line 'x'."),
         ("streets", None, 404, "The handle knows"),
-        ("meters/m/swap", {}, 501, "cannot do 'swap' yet"),
+        ("meters/m/swap", {"what": "house"}, 400, "what must be one of meter, leads"),
         ("meters/m/kick", {}, 404, "can be acted on with press, load"),
         ("meters/m", {}, 405, "Look with GET"),
         ("meters/m/press", None, 405, "Look with GET"),

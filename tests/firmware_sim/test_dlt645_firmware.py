@@ -169,10 +169,13 @@ def test_the_alarm_is_shown():
     assert not status3(s) & 0x80
 
 
-def test_timed_cuts_are_refused_by_this_firmware():
+def test_a_timed_cut_ends_by_itself():
     s = street()
-    with pytest.raises(Refused):
-        s.ask("a", Control(ADDRESS, Action.CUT_THEN_CLOSE, LATER, password="123456", n2=1))
+    s.ask("a", Control(ADDRESS, Action.CUT_THEN_CLOSE, LATER, password="123456", n2=1))
+    s.wait(299)
+    assert status3(s) & 0x50 == 0x50
+    s.wait(6)
+    assert status3(s) & 0x50 == 0
 
 
 @pytest.mark.parametrize(("offset_s", "corrected"), [(200, True), (-299, True), (400, False)])

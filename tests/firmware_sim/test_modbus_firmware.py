@@ -131,3 +131,27 @@ def test_modbus_and_dlt645_meters_share_one_line():
     assert s.ask("a", ReadRegisters(1, 3, 0x1A, 1)) == (1,)
     assert str(s.ask("a", Read("000000000007", "00010000")).items[0].value) == "7.00"
     assert s.ask("a", ReadRegisters(1, 3, 0x1A, 1)) == (1,)
+
+
+def test_tampering_shows_in_modbus_meters_too():
+    s = sdm()
+    s.act("swap", what="leads", phases=["a", "b", "c"])
+    assert floats(s, 0x0034, 1) == [-1000] and floats(s, 0x0006, 1)[0] > 0
+    s.wait(3600)
+    assert floats(s, 0x0048, 2) == [pytest.approx(1234.56, abs=0.01), pytest.approx(1, abs=0.01)]
+    s.act("swap", what="leads", on=False)
+    s.act("magnet", share=0.5)
+    assert floats(s, 0x0034, 1) == [500] and s.act("cover")["cover"] == "open"
+    s = dds()
+    s.act("swap", what="leads")
+    assert s.ask("a", ReadRegisters(1, 3, 0x000E, 1)) == (0x10000 - 1000,)
+    s.act("fault", kind="bypass", share=1)
+    assert s.ask("a", ReadRegisters(1, 3, 0x000E, 1)) == (0,) and s.truth()["drawn_mws"] >= 0
+
+
+def test_a_modbus_meter_is_replaced_and_its_contactor_stays():
+    s = sdm()
+    s.ask("a", WriteCoil(10, 2, False))
+    s.wait(1)
+    truth = s.act("swap", initial_kwh=3)
+    assert truth["registers"]["total"] == "3.00" and truth["contact"] == "open"

@@ -106,9 +106,13 @@ async def test_a_signal_ends_it_cleanly(tmp_path, number):
     file.write_text(toml("pty"))
     async with child(file) as (process, ready):
         assert ready["ready"] and "line" in os.listdir(tmp_path)
+        reader, writer = await asyncio.open_connection(*ready["control"].removeprefix("http://").split(":"))
+        writer.write(b"GET /sim/v1/meters HTTP/1.1\r\n\r\n")
+        await reader.readline()  # a connection that is kept open
         process.send_signal(number)
         assert await asyncio.wait_for(process.wait(), 2) == 0
         assert (await process.stderr.read()) == b""
+        writer.close()
     assert "line" not in os.listdir(tmp_path)
 
 

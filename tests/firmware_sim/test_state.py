@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+from random import Random
 
 import pytest
 
 from firmware_sim.state import SLOT, StateError, StateFile
+from tests.firmware_sim.virtual import VirtualStreet, one_meter
 
 
 def test_states_come_back_and_are_overwritten_in_place(tmp_path):
@@ -47,4 +50,19 @@ def test_a_file_that_cannot_be_opened_and_a_state_that_does_not_fit(tmp_path):
     with pytest.raises(StateError, match="cannot be opened"):
         StateFile(str(tmp_path / "none" / "state"))
     with pytest.raises(StateError, match="does not fit"):
-        StateFile(str(tmp_path / "state")).write("a", "x" * SLOT)
+        StateFile(str(tmp_path / "state")).write("a", Random(1).randbytes(SLOT).hex())
+
+
+def test_the_largest_state_of_a_meter_fits_its_slot(tmp_path):
+    wallet = {"prices": [0.5], "balance": 99999, "count": 1, "customer": "000000004711"}
+    s = VirtualStreet(one_meter("dlt645-three", rates=14, wallet=wallet, initial_kwh=999_999))
+    station = s.station("m")
+    for row in (*station.meter.registers.total, *station.meter.registers.skew):
+        row[:] = [31_415_926_535_897_932_384_626_433 + 7**n for n in range(14)]
+    for row in station.meter.registers.phase:
+        row[:] = [27_182_818_284_590_452_353_602_874] * 3
+    state = StateFile(str(tmp_path / "state"))
+    state.write("m" * 64, station.save())
+    state.close()
+    assert os.path.getsize(tmp_path / "state") == SLOT
+    assert StateFile(str(tmp_path / "state")).saved["m" * 64] == json.loads(json.dumps(station.save()))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from random import Random
 from typing import TypeVar
 
-from firmware_sim.config import SimConfig, parse
-from firmware_sim.street import Street
-from firmware_sim.wire import Wire
+from firmware_sim import virtual
+from firmware_sim.config import parse
+from firmware_sim.dlt645.device import Device
+from firmware_sim.meter import Meter
+from firmware_sim.scenario import Ask
+from firmware_sim.station import Station
 from protocols.exchange import Done, Exchange, Send
 
 T = TypeVar("T")
@@ -21,46 +23,35 @@ class NoAnswer(Exception):
     """The meters stayed silent for two seconds."""
 
 
-class VirtualStreet:
+class VirtualStreet(virtual.VirtualStreet):
     """The street of a configuration table; `now_us` moves only when asked to."""
 
     def __init__(self, table: dict[str, object], saved: dict[str, object] | None = None, unix_us: int = NOON) -> None:
-        self.config: SimConfig = parse(table)
-        self.now_us = 0
-        self.street = Street(self.config, 0, unix_us, saved)
-        self.wires = {line.name: self._wire(line) for line in self.config.lines if line.kind != "modbus-tcp"}
+        super().__init__(parse(table), unix_us, saved)
 
-    def _wire(self, line) -> Wire:
-        rng = Random(f"{self.config.seed}:{line.name}:wire")
-        return Wire(self.street.buses[line.name].receive, line.baud, rng, 0, line.noise, line.echo)
-
-    def station(self, name: str):
+    def station(self, name: str) -> Station:
         """The station, brought to now."""
         station = self.street.stations[name]
         station.advance(self.now_us)
         return station
 
-    def meter(self, name: str):
+    def meter(self, name: str) -> Meter:
         """The meter, brought to now."""
         return self.station(name).meter
 
+    def device(self, name: str = "m") -> Device:
+        """The firmware of a DL/T 645 meter, brought to now."""
+        device = self.station(name).device
+        assert device
+        return device
+
     def wait(self, seconds: float) -> None:
         """Let time pass on the lines and in the meters."""
-        self.now_us += int(seconds * SECOND)
-        for wire in self.wires.values():
-            wire.poll(self.now_us)
-        for station in self.street.stations.values():
-            station.advance(self.now_us)
+        self.wait_until(self.now_us + int(seconds * SECOND))
 
     def listen(self, line: str, limit_us: int = ANSWER_LIMIT) -> bytes:
         """The next bytes that the master hears; empty when nothing comes within the limit."""
-        wire, end_us = self.wires[line], self.now_us + limit_us
-        while (next_us := wire.next_us) is not None and next_us <= end_us:
-            self.now_us = max(self.now_us, next_us)
-            if heard := wire.poll(self.now_us):
-                return heard
-        self.now_us = end_us
-        return b""
+        return self.hear(Ask(line, b"", self.now_us + limit_us))
 
     def ask(self, line: str, exchange: Exchange[T]) -> T:
         """Run an exchange to its end. Raises NoAnswer and what the exchange raises."""
@@ -72,6 +63,14 @@ class VirtualStreet:
             if isinstance(step, Send):
                 self.wires[line].write(step.data, self.now_us)
         raise NoAnswer
+
+    def act(self, act: str, name: str = "m", **body: object) -> dict[str, object]:
+        """Act through the handle; the truth afterwards."""
+        return self.handle.act(name, act, body)
+
+    def truth(self, name: str = "m") -> dict[str, object]:
+        """What the handle tells."""
+        return self.handle.truth(self.handle.station(name), frames=False)
 
 
 def one_meter(model: str = "dlt645-single", baud: int = 9600, delay_ms: int = 50, **meter: object) -> dict[str, object]:
