@@ -1,7 +1,7 @@
 # A newcomer needs two of these: `make demo` and `make test`. ARGS goes to the program that the target runs.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench proof lock clean
+.PHONY: help demo test check bench fuzz proof lock clean
 bin := .venv/bin
 compile := $(bin)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
@@ -14,6 +14,7 @@ demo:  ## the whole loop on simulated meters, e.g. ARGS="--for 60 --json"
 
 test: check  ## checks and all tests, e.g. ARGS=tests/protocols
 	@scripts/install mosquitto
+	@scripts/install peers
 	$(bin)/pytest -q -n 2 --dist loadfile $(ARGS)
 
 check:  ## ruff and mypy
@@ -21,19 +22,29 @@ check:  ## ruff and mypy
 	$(bin)/ruff check
 	$(bin)/mypy
 
-bench:  ## what it costs, on this machine
+bench:  ## what it costs, on this machine; ARGS=--write puts the figures into tests/bench/RESULTS.md
 	@scripts/install dev
+	@scripts/install peers
 	@$(bin)/python -m tests.bench $(ARGS)
+
+fuzz:  ## 10^6 structure-aware and 10^6 random inputs (minutes), e.g. ARGS="--inputs 10000 deframer"
+	@scripts/install dev
+	@scripts/install fuzz
+	@python=.venv-fuzz/bin/python; [ -e .venv-fuzz/installed ] || python=$(bin)/python; exec $$python -m tests.fuzz $(ARGS)
 
 proof:  ## the tests at full scale (long); their figures are added to tests/PROOF.md
 	@scripts/install dev
 	@scripts/install mosquitto
+	@scripts/install peers
 	$(bin)/pytest -q --proof --timeout 3600 $(ARGS)
 
 lock:  ## write the locks anew after a change in pyproject.toml; ARGS=--upgrade for newer versions
 	@scripts/install dev
 	$(compile) $(ARGS) --extra postgres --group build pyproject.toml -o requirements.lock
 	$(compile) $(ARGS) --group dev -c requirements.lock -o requirements-dev.lock
+	echo dlt645==3.2.0 | $(compile) $(ARGS) - -o requirements-peers-dlt645.lock
+	echo python-dlt645==0.1.4 | $(compile) $(ARGS) - -o requirements-peers-python-dlt645.lock
+	printf 'atheris==3.0.0\npymodbus\n' | $(compile) $(ARGS) -c requirements.lock - -o requirements-fuzz.lock
 
 clean:  ## remove what make has made here
-	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-fuzz .venv-peers dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +17,8 @@ class Quantity:
     obis: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """One value as the meter gave it.
+class Measurement(NamedTuple):
+    """One value as the meter gave it; a tuple, like the frame it came in.
 
     value: Decimal with the register's own resolution (Decimal("1.20") keeps the zero); None for a filler or non-decimal digits.
     """

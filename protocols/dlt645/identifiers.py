@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 from protocols.dlt645 import items_1997, items_2007
 from protocols.dlt645.frames import Dialect
@@ -11,6 +12,8 @@ from protocols.dlt645.items import FieldValue, Item
 from protocols.dlt645.values import Binary, Number, Value, Word
 from protocols.errors import RequestError
 from protocols.quantities import Measurement
+
+_NUMERIC = (Number, Word, Binary)
 
 
 def describe(di: str, dialect: Dialect = Dialect.V2007) -> Item | None:
@@ -37,7 +40,42 @@ def write_fields(di: str, values: Sequence[FieldValue | Value], dialect: Dialect
 
 def decode(di: str, payload: bytes, dialect: Dialect = Dialect.V2007) -> list[Measurement]:
     """The measurements of a payload: its numbers and status words. Texts, digits and times are no measurements (`read_fields`)."""
-    return measurements(read_fields(di, payload, dialect))
+    return measure(di, payload, dialect) or []
+
+
+def measure(di: str, payload: bytes, dialect: Dialect = Dialect.V2007) -> list[Measurement] | None:
+    """Like `decode`, but None when the length is not the identifier's own."""
+    counts, rows = _layout(di, dialect)
+    count = counts.get(len(payload))
+    if count is not None:
+        return [Measurement(name, decode(payload[start:end]), unit) for name, decode, start, end, unit in rows[:count]]
+    item = describe(di, dialect)
+    values = item.read(payload) if item else []
+    return None if values is None else measurements(values)
+
+
+_Row = tuple[str, Callable[[bytes], Decimal | None], int, int, str]
+"""Of one measurement: quantity, how to decode it, where it begins and ends in a payload, unit."""
+
+
+@lru_cache(maxsize=1024)  # like the items themselves; every poll decodes the same few
+def _layout(di: str, dialect: Dialect) -> tuple[dict[int, int], tuple[_Row, ...]]:
+    """How many measurements a payload of each length begins with, and where they stand; nothing for what has no fixed places."""
+    item = describe(di, dialect)
+    counts: dict[int, int] = {}
+    rows: list[_Row] = []
+    if type(item) is not Item:
+        return counts, ()
+    end = 0
+    for field in item.fields:
+        start, end = end, end + field.length
+        form = field.format
+        if isinstance(form, _NUMERIC):
+            rows.append((field.quantity, form.decode, start, start + form.length, field.unit))
+        if item.block:
+            counts[end] = len(rows)
+    counts[end] = len(rows)
+    return counts, tuple(rows)
 
 
 def measurements(values: Sequence[FieldValue]) -> list[Measurement]:
@@ -45,5 +83,5 @@ def measurements(values: Sequence[FieldValue]) -> list[Measurement]:
     return [
         Measurement(found.field.quantity, found.value if isinstance(found.value, Decimal) else None, found.field.unit)
         for found in values
-        if isinstance(found.field.format, Number | Word | Binary)
+        if isinstance(found.field.format, _NUMERIC)
     ]

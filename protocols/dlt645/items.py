@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from itertools import accumulate
@@ -52,9 +52,9 @@ class Field:
 
     def decode(self, raw: bytes) -> FieldValue:
         """The value of exactly `length` bytes."""
-        value = self.format.decode(raw[: self.format.length])
         if self.at is None:
-            return FieldValue(self, value)
+            return FieldValue(self, self.format.decode(raw))
+        value = self.format.decode(raw[: self.format.length])
         digits = self.at.decode(raw[self.format.length :])
         return FieldValue(self, value, None if digits is None else self.at.text(digits))
 
@@ -86,6 +86,11 @@ class Item:
     trailer: bytes = b""
     """What some meters put behind a block and which is no value (AA in 1997)."""
     basis: Basis = UNSTATED
+    _ends: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Where each field ends in a payload that has them all."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ends", tuple(accumulate(f.length for f in self.fields)))
 
     def cut(self, payload: bytes) -> tuple[Field, ...] | None:
         """The fields that fill this payload exactly; None when no number of whole values does."""
@@ -94,7 +99,7 @@ class Item:
         return self._fits(len(payload))
 
     def _fits(self, length: int) -> tuple[Field, ...] | None:
-        ends = list(accumulate(f.length for f in self.fields))
+        ends = self._ends
         if length == ends[-1]:
             return self.fields
         return self.fields[: ends.index(length) + 1] if self.block and length in ends else None
@@ -105,9 +110,9 @@ class Item:
         if fields is None:
             return None
         values, start = [], 0
-        for field in fields:
-            values.append(field.decode(payload[start : start + field.length]))
-            start += field.length
+        for each, end in zip(fields, self._ends, strict=False):
+            values.append(each.decode(payload[start:end]))
+            start = end
         return values
 
     def write(self, values: Sequence[FieldValue | Value]) -> bytes:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from protocols.bcd import decode_digits, encode_bcd, encode_digits
 from protocols.dlt645 import codes
 from protocols.dlt645.frames import ANY, BROADCAST, Dialect, Frame, covers
-from protocols.dlt645.identifiers import describe, measurements
+from protocols.dlt645.identifiers import describe, measure, measurements
 from protocols.dlt645.items import FieldValue
 from protocols.dlt645.question import Question, readable
 from protocols.dlt645.values import encode_minute
@@ -55,12 +56,10 @@ class Read(Question[ReadAnswer]):
         self._seq = 0
 
     def _question(self) -> bytes:
-        if not re.fullmatch(r"[0-9A-F]{4}|[0-9A-F]{8}", self._di):
-            raise RequestError(f"{self._di!r} is not an identifier of 8 or 4 hex digits")
+        self._wire_di = _wire(self._di)
         readable(self._address)
         if self._address == BROADCAST and self._dialect is Dialect.V2007:
             raise RequestError("nobody answers a read of the broadcast address")
-        self._wire_di = encode_digits(self._di)
         return self._wire_di + self._which_records()
 
     def _which_records(self) -> bytes:
@@ -101,11 +100,10 @@ class Read(Question[ReadAnswer]):
         return Send(self._ask(self._wire_di + bytes([self._seq])))
 
     def _result(self, address: str) -> ReadAnswer:
-        item = describe(self._di, self._dialect)
-        found = item.read(self._data) if item else []
+        found = measure(self._di, self._data, self._dialect)
         if found is None:
             raise Malformed(f"{self._di} came with {len(self._data)} bytes, which are not its values: {self._data.hex().upper()}")
-        return ReadAnswer(address, self._di, self._data, tuple(measurements(found)))
+        return ReadAnswer(address, self._di, self._data, tuple(found))
 
 
 class Reread97(Question[ReadAnswer]):
@@ -146,6 +144,13 @@ class ReadAddress(Question[str]):
         if len(frame.data) != 6 or not address.isdecimal() or not covers(frame.address, address):
             raise Malformed(f"{frame.data.hex().upper()} from {frame.address} is no address")
         return Done(address)
+
+
+@lru_cache(maxsize=1024)  # every poll asks for the same few
+def _wire(di: str) -> bytes:
+    if not re.fullmatch(r"[0-9A-F]{4}|[0-9A-F]{8}", di):
+        raise RequestError(f"{di!r} is not an identifier of 8 or 4 hex digits")
+    return encode_digits(di)
 
 
 def _dialect(di: str) -> Dialect:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Generic, NoReturn, TypeVar
 
 from protocols.bcd import encode_digits
@@ -127,6 +128,7 @@ def one_meter(address: str) -> None:
         raise RequestError(f"this goes to one meter of 12 digits, not to {address!r}")
 
 
+@lru_cache(maxsize=4096)  # the meters of a gateway
 def readable(address: str) -> None:
     """Raises RequestError unless one can read from this: 12 digits, of which the leading pairs may be AA."""
     if len(address) != 12 or not _PATTERN.fullmatch(address):

@@ -30,8 +30,11 @@ class Number:
 
     def decode(self, data: bytes) -> Decimal | None:
         """The value with the register's own resolution; None for a filler or digits that are not decimal."""
-        value = decode_bcd(data, self.signed)
-        return None if value is None else Decimal(value).scaleb(-self.decimals)
+        if self.signed and data[-1:] >= b"\x80":
+            value = decode_bcd(data, signed=True)
+            return None if value is None else Decimal(f"{value}E-{self.decimals}")
+        digits = data[::-1].hex()
+        return Decimal(f"{digits}E-{self.decimals}") if digits.isdecimal() else None
 
     def encode(self, value: Value) -> bytes:
         """Raises RequestError when the value is finer than the register or does not fit it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from protocols.modbus.frames import EXCEPTIONS, FUNCTIONS, MAX_UNIT, REQUESTS, RESPONSES, rtu_intact, rtu_size
+from protocols.modbus.frames import EXCEPTIONS, FUNCTIONS, MAX_PDU, MAX_UNIT, REQUESTS, RESPONSES, rtu_intact, rtu_size
+
+_LONGEST = 13 + 255  # bytes a byte count can claim (function 17H); the cost of a line must not grow with its square
 
 
 class ErrorWord(TypedDict):
@@ -48,7 +50,7 @@ def decode_rtu(data: bytes, force: bool = False) -> Decoded | None:
     frames: list[FrameDict] = []
     at = skipped = tail = 0
     while at < len(data):
-        found = _frame_at(data[at:])
+        found = _frame_at(data[at : at + _LONGEST])
         if found is not None:
             frames.append(_describe(found))
             skipped += at - tail
@@ -73,7 +75,7 @@ def _frame_at(data: bytes) -> _Found | None:
         if size <= len(data) and rtu_intact(data[:size]):
             frame = data[:size]
             return _Found(frame, size == request and _can_be_request(frame), size == response and _can_be_response(frame))
-    if data[1] & 0x7F not in FUNCTIONS and rtu_intact(data):
+    if data[1] & 0x7F not in FUNCTIONS and len(data) <= MAX_PDU + 3 and rtu_intact(data):
         return _Found(data, request=True, response=True)
     return None
 

@@ -316,6 +316,8 @@ class _Talk:
         """The bytes that may be an answer: all but the echo, and all from where they differ from it."""
         self.heard += len(data)
         self._first += data[: len(self._own) - len(self._first)]
+        if not self._expected:
+            return data
         pairs = zip(data, self._expected, strict=False)
         same = next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(data), len(self._expected)))
         self._expected = self._expected[same:] if same == len(data) else b""

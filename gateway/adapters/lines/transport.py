@@ -53,6 +53,8 @@ class Inbox:
     def __init__(self, down: str | None = None) -> None:
         self._unread = bytearray()
         self._down = down
+        self._until = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -70,17 +72,20 @@ class Inbox:
         """The device is gone; the first reason stands. Bytes that came before can still be taken."""
         self._down = self._down or text
         self._wake()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     async def take(self, timeout_s: float) -> bytes:
         """All unread bytes, as soon as there is one; empty when none came in time. Raises LineDown."""
         if not self._unread and self._down is None and timeout_s > 0:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
-            timer = loop.call_later(timeout_s, self._wake)
+            self._until = loop.time() + timeout_s
+            self._set_alarm(loop)
             try:
                 await self._waiter
             finally:
-                timer.cancel()
                 self._waiter = None
         if not self._unread and self._down is not None:
             raise LineDown(self._down)
@@ -93,6 +98,22 @@ class Inbox:
         count = len(self._unread)
         self._unread.clear()
         return count
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Most waits end early, so one timer serves many of them: when it rings too soon for the present one, it is set anew."""
+        if self._alarm is not None and self._alarm.when() > self._until:
+            self._alarm.cancel()
+            self._alarm = None
+        self._alarm = self._alarm or loop.call_at(self._until, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        if self._waiter is None:
+            return
+        if loop.time() < self._until:
+            self._set_alarm(loop)
+        else:
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
