@@ -69,7 +69,27 @@ def test_the_documents_name_only_what_there_is() -> None:
             assert (ROOT / path).exists(), f"{name} links to {path}"
 
 
-@pytest.mark.parametrize("verb", ["demo", "run", "check", "sim", "central", "decode", "topup", "cut", "restore", "ledger verify"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "demo",
+        "run",
+        "check",
+        "sim",
+        "central",
+        "decode",
+        "topup",
+        "cut",
+        "restore",
+        "ledger verify",
+        "read",
+        "scan",
+        "doctor",
+        "capture",
+        "replay",
+        "bench meter",
+    ],
+)
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
     run = subprocess.run([str(WATTGATE), *shlex.split(verb), "--help"], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0

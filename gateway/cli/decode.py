@@ -20,15 +20,17 @@ Protocol = Annotated[
     typer.Option("--protocol", help="Instead of telling it from the bytes."),
 ]
 
+Explain = Annotated[bool, typer.Option("--explain", help='Also say each DL/T 645 frame in words, as its "explanation".')]
 
-def decode(hex: Hex = None, protocol: Protocol = None) -> None:
+
+def decode(hex: Hex = None, protocol: Protocol = None, explain: Explain = False) -> None:
     """Turn frames in hex into JSON, one object per input line.
 
     Example: wattgate decode 6812907856341268910833333433AB896745CC16
     """
     failed = False
     for line in _lines(hex or ["-"]):
-        result = decode_line(line, protocol) if len(line) < LINE_LIMIT else _too_long()
+        result = decode_line(line, protocol, explain) if len(line) < LINE_LIMIT else _too_long()
         failed = failed or "error" in result
         print(json.dumps(result), flush=True)
     if failed:

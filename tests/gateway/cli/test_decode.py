@@ -75,3 +75,12 @@ def test_the_verb_is_light() -> None:
     heavy = "{'sqlalchemy', 'fastapi', 'pymodbus', 'pydantic', 'aiomqtt'}"
     code = f"import sys, gateway.cli.decode; sys.exit(len({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
+
+
+def test_explain_says_each_frame_in_words(app: typer.Typer) -> None:
+    result, found = run(app, "--explain", ENERGY, REFUSED)
+    assert result.exit_code == 0
+    words = [line["frames"][0]["explanation"] for line in found]
+    assert "123456.78 kWh" in words[0] and "meter 123456789012" in words[0]
+    assert "no requested data" in words[1]
+    assert found == [decode_line(ENERGY, explain=True), decode_line(REFUSED, explain=True)]
