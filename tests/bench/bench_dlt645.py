@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 import timeit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,27 +109,31 @@ def _record() -> LoadRecord:
 
 def _beside_dlt645() -> Iterator[Figure]:
     with child(str(PEER / "bin" / "python"), str(Path(__file__).parent / "their_dlt645.py")) as ask:
-        turns = [(microseconds(codec), microseconds(exchange), ask("codec")) for _ in range(TURNS)]
+        turns = [(microseconds(codec), microseconds(exchange), *ask("codec")) for _ in range(TURNS)]
         ours, whole, theirs = (min(column) for column in zip(*turns, strict=True))
         yield "00010000: dlt645 3.2.0", theirs, "us"
         yield "00010000: ours in dlt645's time (at most 0.25)", ours / theirs, "times"
         yield "00010000: our whole exchange in dlt645's time", whole / theirs, "times"
         with child(sys.executable, "-m", "tests.bench.responder") as meter:
-            port = int(meter(""))
-            rates = [(asyncio.run(_rate(port)), ask(f"tcp {port} {METERS} {SECONDS}")) for _ in range(TURNS)]
-    ours, theirs = (max(column) for column in zip(*rates, strict=True))
+            port = int(*meter(""))
+            rates = [(*asyncio.run(_rate(port)), *ask(f"tcp {port} {METERS} {SECONDS}")) for _ in range(TURNS)]
+    our_rates, our_costs, their_rates, their_costs = zip(*rates, strict=True)
+    ours, theirs, our_us, their_us = max(our_rates), max(their_rates), min(our_costs), min(their_costs)
     yield f"TCP loopback, {METERS} meters: the gateway's driver", ours, "reads/s"
     yield f"TCP loopback, {METERS} meters: dlt645 3.2.0", theirs, "reads/s"
     yield f"TCP loopback, {METERS} meters: our rate by theirs (at least 2)", ours / theirs, "times"
+    yield "processor time for one of our reads", our_us, "us"
+    yield "processor time for one of theirs", their_us, "us"
+    yield "their processor time by ours", their_us / our_us, "times"
 
 
-async def _rate(port: int) -> float:
-    """Reads a second over METERS lines, each with the gateway's own driver."""
+async def _rate(port: int) -> tuple[float, float]:
+    """Reads a second over METERS lines, each with the gateway's own driver, and processor microseconds for one."""
     loop, clock = asyncio.get_running_loop(), Clock()
     drivers = [Driver(TcpTransport("127.0.0.1", port), baud=None, clock=clock) for _ in range(METERS)]
     for driver in drivers:
         assert await driver.ensure_open() is None
-    start = loop.time()
+    start, spent = loop.time(), time.process_time()
 
     async def poll(driver: Driver, address: str) -> int:
         count = 0
@@ -139,22 +144,22 @@ async def _rate(port: int) -> float:
         return count
 
     total = sum(await asyncio.gather(*(poll(driver, f"{n:012d}") for n, driver in enumerate(drivers))))
-    rate = total / (loop.time() - start)
+    rate, cost_us = total / (loop.time() - start), (time.process_time() - spent) / total * 1e6
     for driver in drivers:
         await driver.close()
-    return rate
+    return rate, cost_us
 
 
 @contextmanager
-def child(*command: str) -> Iterator[Callable[[str], float]]:
+def child(*command: str) -> Iterator[Callable[[str], tuple[float, ...]]]:
     """A process that answers lines with numbers; an empty line only waits for one."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
 
-    def ask(line: str) -> float:
+    def ask(line: str) -> tuple[float, ...]:
         if line:
             print(line, file=process.stdin, flush=True)
-        return float(process.stdout.readline())
+        return tuple(map(float, process.stdout.readline().split()))
 
     try:
         yield ask

@@ -1,6 +1,7 @@
 """Runs in the venv of PyPI's dlt645: what its codec and its asyncio client take. Answers a line for each line on standard input.
 
-codec: microseconds for a request of 00010000 and its answer to a value. tcp PORT METERS SECONDS: reads a second.
+codec: microseconds for a request of 00010000 and its answer to a value. tcp PORT METERS SECONDS: reads a second, and processor
+microseconds for one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import copy
 import struct
 import sys
+import time
 import timeit
 
 from dlt645 import CtrlCode, DLT645Protocol
@@ -31,7 +33,7 @@ def codec() -> float:
     return min(timeit.repeat(once, number=ROUNDS, repeat=REPEATS)) / ROUNDS * 1e6
 
 
-async def tcp(port: int, meters: int, seconds: float) -> float:
+async def tcp(port: int, meters: int, seconds: float) -> str:
     loop = asyncio.get_running_loop()
     clients = []
     for n in range(meters):
@@ -39,7 +41,7 @@ async def tcp(port: int, meters: int, seconds: float) -> float:
         each.address, each.client = bytearray(n.to_bytes(6, "little")), AsyncTcpClient("127.0.0.1", port)
         assert await each.connect()
         clients.append(each)
-    start = loop.time()
+    start, spent = loop.time(), time.process_time()
 
     async def poll(each: AsyncMeterClientService) -> int:
         count = 0
@@ -49,10 +51,10 @@ async def tcp(port: int, meters: int, seconds: float) -> float:
         return count
 
     total = sum(await asyncio.gather(*map(poll, clients)))
-    rate = total / (loop.time() - start)
+    told = f"{total / (loop.time() - start)} {(time.process_time() - spent) / total * 1e6}"
     for each in clients:
         await each.disconnect()
-    return rate
+    return told
 
 
 for line in sys.stdin:

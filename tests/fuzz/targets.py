@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from firmware_sim.config import parse
+from firmware_sim.config import SimConfig, parse
 from firmware_sim.street import Street
 from protocols.bcd import decode_digits
 from protocols.decode import PROTOCOLS, decode_line
@@ -24,7 +24,7 @@ from protocols.modbus.decode import decode_rtu
 from protocols.modbus.frames import TcpDeframer
 from protocols.modbus.slave import RtuSlave, TcpSlave, exception
 from tests.fuzz import shapes
-from tests.fuzz.questions import DLT645, METER, MODBUS, NEW
+from tests.fuzz.questions import DLT645, METER, MODBUS
 
 MAX_INPUT = 400
 """Bytes of one input: the longest frame and more. What grows with the length is tested apart, on long lines."""
@@ -114,23 +114,20 @@ def slave(data: bytes) -> None:
             attention(request.control, request.address, METER, dialect)
 
 
-def _street() -> Street:
-    lines = [{"id": "a", "kind": "tcp", "baud": 2400}]
-    loads = {"line": "a", "load": {"power_w": 500}}
-    table: dict[str, object] = {
-        "line": lines,
-        "meter": [
-            {"id": "m", "model": "dlt645-single", "address": METER, "password": "000000", **loads},
-            {"id": "n", "model": "dlt645-three", "address": NEW, **loads},
-            {"id": "d", "model": "dds238", "unit": 1, **loads},
-        ],
-    }
-    return Street(parse(table), 0, 1_795_233_600_000_000)
+def _config(**meter: object) -> SimConfig:
+    return parse({"line": [{"id": "a", "kind": "tcp"}], "meter": [{"id": "m", "line": "a", "load": {"power_w": 500}, **meter}]})
+
+
+_CONFIGS = (
+    _config(model="dlt645-single", address=METER, password="000000"),
+    _config(model="dlt645-three", address=METER),
+    _config(model="dds238", unit=1),
+)
 
 
 def meter(data: bytes) -> None:
-    """Simulated meters at their line: what they answer is one frame, from an address of theirs, to the function asked."""
-    street = _street()
+    """A simulated meter, chosen by the length: what it answers is one frame, from one meter, to the function asked."""
+    street = Street(_CONFIGS[len(data) % len(_CONFIGS)], 0, 1_795_233_600_000_000)
     now_us = 1_000_000
     asked = {frame.function for frame in _frames(data)}
     for part in pieces(data, 64):
