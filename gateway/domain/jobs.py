@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -21,6 +22,15 @@ class Urgency(IntEnum):
     BACKFILL = 6
     SEARCH = 7
     CLOCK = 8
+
+
+class Want(StrEnum):
+    """What a meter keeps of its past: registers of each day's and each month's end, a curve, records of events."""
+
+    DAY = "day"
+    MONTH = "month"
+    CURVE = "curve"
+    EVENTS = "events"
 
 
 class Group(StrEnum):
@@ -58,21 +68,81 @@ class ReadbackJob:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryJob:
+    """Fetch what a meter took between two moments (UTC ms, both inclusive). backfill: its window is over, so it may wait."""
+
+    meter: str
+    want: Want
+    from_ms: int
+    to_ms: int
+    backfill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReadJob:
+    """Read a meter's clock and compare it with ours."""
+
+    meter: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSetJob:
+    """Write a meter's clock: date and time, guarded by its password. The link asks for the time when it sends."""
+
+    meter: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClockJob:
     """Broadcast the time on a line; nobody answers."""
 
     line: str
 
 
-Job = ReadJob | SwitchJob | ReadbackJob | ClockJob
+@dataclass(frozen=True, slots=True)
+class GuestJob:
+    """One exchange for a person at a tool. number: which of those that wait; search: it may wait for everything else."""
+
+    number: int
+    search: bool = False
+
+
+Job = ReadJob | SwitchJob | ReadbackJob | HistoryJob | ClockReadJob | ClockSetJob | ClockJob | GuestJob
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSeen:
+    """A meter's clock minus ours in ms at `at_ms` (UTC ms), measured to within `within_ms` (half the round trip and one step)."""
+
+    offset_ms: int
+    within_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One record from a meter's own event memory. kind: the protocol's name of it; times in UTC ms, None where it has none."""
+
+    meter: str
+    kind: str
+    start_ms: int | None
+    end_ms: int | None
+    detail: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The meter answered. A read brings `reading` and, where the group tells it, `switch`; a control frame brings neither."""
+    """The meter answered. A read brings `reading` and, where the group tells it, `switch`; a control frame brings neither.
+
+    history: what a HistoryJob brought, oldest first, each with its `taken_ms`; records: event records, each once.
+    clock: what a ClockReadJob saw.
+    """
 
     reading: Reading | None = None
     switch: SwitchReading | None = None
+    history: tuple[Reading, ...] = ()
+    records: tuple[EventRecord, ...] = ()
+    clock: ClockSeen | None = None
 
 
 class Fault(StrEnum):

@@ -48,13 +48,22 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one exchange brought. Times in UTC milliseconds: asked = first byte out, answered = last byte in."""
+    """What one exchange brought. Times in UTC milliseconds: asked = first byte out, answered = last byte in.
+
+    taken_ms: when the meter itself took the values (a freeze, a curve); None for live values, which are of the answer's time.
+    """
 
     meter: str
     items: tuple[Item, ...]
     asked_ms: int
     answered_ms: int
     source: Source = Source.LIVE
+    taken_ms: int | None = None
+
+    @property
+    def at_ms(self) -> int:
+        """The moment that the values are of."""
+        return self.answered_ms if self.taken_ms is None else self.taken_ms
 
 
 @dataclass(frozen=True, slots=True)
