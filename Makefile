@@ -14,6 +14,7 @@ demo:  ## the whole loop on simulated meters, e.g. ARGS="--for 60 --json"
 
 test: check  ## checks and all tests, e.g. ARGS=tests/protocols
 	@scripts/install mosquitto
+	@scripts/install mbpoll
 	@scripts/install peers
 	$(bin)/pytest -q -n 2 --dist loadfile $(ARGS)
 
@@ -35,6 +36,7 @@ fuzz:  ## 10^6 structure-aware and 10^6 random inputs (minutes), e.g. ARGS="--in
 proof:  ## the tests at full scale (long); their figures are added to tests/PROOF.md
 	@scripts/install dev
 	@scripts/install mosquitto
+	@scripts/install mbpoll
 	@scripts/install peers
 	$(bin)/pytest -q --proof --timeout 3600 $(ARGS)
 

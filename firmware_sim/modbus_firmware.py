@@ -135,7 +135,7 @@ class Dds238(Measuring):
         return {
             0x0000: high, 0x0001: low, 0x0008: back_high, 0x0009: back_low, 0x000A: high, 0x000B: low,
             0x000C: meter.voltage_mv() // 100, 0x000D: abs(meter.measured_ma()) // 10,
-            0x000E: _signed(meter.flow.total_mw // 1000), 0x000F: _signed(meter.flow.total_mvar // 1000),
+            0x000E: signed(meter.flow.total_mw // 1000), 0x000F: signed(meter.flow.total_mvar // 1000),
             0x0010: meter.pf_milli, 0x0011: meter.frequency_mhz // 10,
             0x0012: clock.year % 100 << 8 | clock.month, 0x0013: clock.day << 8 | clock.hour,
             0x0014: clock.minute << 8 | clock.second,
@@ -170,8 +170,21 @@ class RelayModule:
         self._free = [False] * COILS
         self._delay = delay
         self._rng = rng
+        self._powered = True
+
+    def power(self, on: bool, at_us: int) -> None:
+        """The module's own supply. Without it the module is silent and every coil drops; with it the coils stay dropped."""
+        self._powered = on
+        for index in () if on else range(COILS):
+            if index in self.coils:
+                self.coils[index].station.advance(at_us)
+            self._set(index, False, at_us)
+        for channel in self.coils.values():
+            channel.station.keep(channel.station)
 
     def serve(self, request: Request, raw: bytes, at_us: int) -> Reply | None:
+        if not self._powered:
+            return None
         stations = self._touched(request)
         for station in stations:
             station.advance(at_us)
@@ -232,7 +245,7 @@ class RelayModule:
         raise Refusal(ILLEGAL_ADDRESS)
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
     """A 16-bit register in two's complement."""
     return max(-0x8000, min(value, 0x7FFF)) & 0xFFFF
 

@@ -6,14 +6,17 @@ Every wrong key or type raises ProfileError with one sentence that names the pro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Final, TypeVar, cast, get_args
+from typing import Final, cast, get_args
 
 from protocols.modbus.registers import WORD_ORDERS, WORDS, Kind, RegisterType, WordOrder
+from protocols.profile_history import KEPT, parse_history
+from protocols.profile_table import Table
 from protocols.profiles import (
     DEFAULT_SETTLE_S,
     MAX_WORDS,
+    BlockSwitch,
     CapturedFrame,
     CoilSwitch,
     Dlt645Reads,
@@ -26,13 +29,16 @@ from protocols.profiles import (
     Protocol,
     Register,
     RegisterSwitch,
+    Span,
     Switch,
+    Values,
 )
 from protocols.quantities import Measurement, quantity
 
 _FROM_METERS: Final = ("captured", "log")  # origins that were seen on a wire
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
-T = TypeVar("T")
+_MOST_SWITCH_WORDS: Final = 8
+"""Two were seen; more than a few words could carry other settings along."""
 
 
 def parse_profile(data: Mapping[str, object]) -> MeterProfile:
@@ -40,7 +46,7 @@ def parse_profile(data: Mapping[str, object]) -> MeterProfile:
     name = data.get("name")
     if not isinstance(name, str) or not _NAME.match(name):
         raise ProfileError("a profile needs a name of small letters, digits and hyphens")
-    top = _Table(data, f"profile {name}")
+    top = Table(data, f"profile {name}")
     top.take("name", str)
     protocol = cast(Protocol, top.choice("protocol", get_args(Protocol)))
     profile = MeterProfile(
@@ -51,118 +57,78 @@ def parse_profile(data: Mapping[str, object]) -> MeterProfile:
         modbus=_modbus(top.table("modbus", {})) if protocol == "modbus" else None,
         switch=_switch(top.table("switch"), protocol) if top.has("switch") else None,
         frames=tuple(_frame(frame, protocol) for frame in top.tables("frame")),
+        unconfirmed=top.each("unconfirmed", str, []),
+        history=parse_history(top.table("history"), protocol) if top.has("history") else KEPT.get(protocol),
     )
     top.done()
     if profile.modbus and not profile.modbus.registers and not profile.switch:
         raise ProfileError(f"profile {name} neither reads nor switches anything")
     if _claims(profile) and not any(frame.origin in _FROM_METERS for frame in profile.frames):
         raise ProfileError(f"profile {name} calls itself confirmed but holds no frame that was captured or logged")
+    if not all(part.confirmed for part in _parts(profile)) and not profile.unconfirmed:
+        raise top.fail("unconfirmed", "must say what no meter has confirmed, because a part of the profile is not confirmed")
     return profile
 
 
 def _claims(profile: MeterProfile) -> bool:
-    return any(part is not None and part.confirmed for part in (profile.dlt645, profile.modbus, profile.switch))
+    return any(part.confirmed for part in _parts(profile))
 
 
-class _Table:
-    """A TOML table being taken apart; `path` names it in errors."""
-
-    def __init__(self, data: Mapping[str, object], path: str) -> None:
-        self._left = dict(data)
-        self.path = path
-
-    def fail(self, key: str, what: str) -> ProfileError:
-        return ProfileError(f"{self.path}: {key} {what}")
-
-    def take(self, key: str, kind: type[T], default: T | None = None) -> T:
-        """The value of this key; without a default it must be there."""
-        value = self._left.pop(key, default)
-        if value is None:
-            raise self.fail(key, "is missing")
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.fail(key, f"must be {_KINDS[kind]}, not {value!r}")
-        return value
-
-    def has(self, key: str) -> bool:
-        return key in self._left
-
-    def whole(self, key: str, low: int, high: int, default: int | None = None) -> int:
-        value = self.take(key, int, default)
-        if not low <= value <= high:
-            raise self.fail(key, f"must be {low} to {high}, not {value}")
-        return value
-
-    def choice(self, key: str, choices: Sequence[str], default: str | None = None) -> str:
-        value = self.take(key, str, default)
-        if value not in choices:
-            raise self.fail(key, f"must be one of {', '.join(choices)}, not {value!r}")
-        return value
-
-    def number(self, key: str, default: str | None = None) -> Decimal:
-        """A decimal string: a TOML float would not be exact."""
-        text = self.take(key, str, default)
-        try:
-            value = Decimal(text)
-        except InvalidOperation:
-            raise self.fail(key, f"must be a decimal number in quotes, not {text!r}") from None
-        if not value.is_finite():
-            raise self.fail(key, f"must be a finite number, not {text!r}")
-        return value
-
-    def octets(self, key: str, default: str | None = None) -> bytes:
-        text = self.take(key, str, default)
-        try:
-            return bytes.fromhex(text)
-        except ValueError:
-            raise self.fail(key, f"must be hex digits in pairs, not {text!r}") from None
-
-    def each(self, key: str, kind: type[T], default: list[object] | None = None) -> tuple[T, ...]:
-        values = self.take(key, list, default)
-        for value in values:
-            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-                raise self.fail(key, f"must be a list, each {_KINDS[kind]}, not {value!r}")
-        return tuple(values)
-
-    def table(self, key: str, default: dict[str, object] | None = None) -> _Table:
-        return _Table(self.take(key, dict, default), f"{self.path}: {key}")
-
-    def tables(self, key: str) -> list[_Table]:
-        return [_Table(value, f"{self.path}: {key}[{n}]") for n, value in enumerate(self.each(key, dict, []))]
-
-    def done(self) -> None:
-        if self._left:
-            raise self.fail(", ".join(self._left), "is not a key of this table")
+def _parts(profile: MeterProfile) -> list[Dlt645Reads | ModbusReads | Switch]:
+    """What reads and what switches, as far as the profile has it."""
+    reads = profile.modbus if profile.modbus and profile.modbus.registers else profile.dlt645
+    return [part for part in (reads, profile.switch) if part is not None]
 
 
-_KINDS: Final[dict[type, str]] = {
-    str: "a string",
-    int: "a whole number",
-    bool: "true or false",
-    list: "a list",
-    dict: "a table",
-}
-
-
-def _modbus(table: _Table) -> ModbusReads:
+def _modbus(table: Table) -> ModbusReads:
     order = table.choice("word_order", WORD_ORDERS, "ABCD")
+    even = table.take("even", bool, False)
+    registers = tuple(_register(read, order) for read in table.tables("read"))
     reads = ModbusReads(
-        registers=tuple(_register(read, order) for read in table.tables("read")),
+        registers=registers,
         max_words=table.whole("max_words", 1, MAX_WORDS, MAX_WORDS),
         max_gap=table.whole("max_gap", 0, MAX_WORDS, 0),
         confirmed=table.take("confirmed", bool, False),
+        forbidden=tuple(_span(span) for span in table.tables("forbidden")),
+        whole=tuple(_span(span) for span in table.tables("whole")),
+        values=cast(Values, table.choice("values", get_args(Values), None if registers else "secondary")),
     )
     table.done()
-    seen: set[str] = set()
-    for register in reads.registers:
-        if register.quantity in seen:
-            raise table.fail("read", f"gives {register.quantity} twice")
-        if register.type.words > reads.max_words:
-            raise table.fail("max_words", f"is too small for {register.quantity}")
-        seen.add(register.quantity)
+    _check_registers(table, reads, even)
+    if any(span.count > reads.max_words for span in reads.whole):
+        raise table.fail("max_words", "is too small for a record that is read whole")
+    spans = (*reads.whole, *reads.forbidden)
+    if any(one.touches(two.function, two.first, two.last + 1) for n, one in enumerate(spans) for two in spans[:n]):
+        raise table.fail("whole and forbidden", "must not overlap")
     return reads
 
 
-def _register(table: _Table, order: str) -> Register:
+def _check_registers(table: Table, reads: ModbusReads, even: bool) -> None:
+    seen: set[str] = set()
+    for register in reads.registers:
+        name = register.quantity
+        if name in seen:
+            raise table.fail("read", f"gives {name} twice")
+        if register.type.words > reads.max_words:
+            raise table.fail("max_words", f"is too small for {name}")
+        if even and (register.address % 2 or register.type.words % 2):
+            raise table.fail("even", f"wants even addresses and counts, which {name} has not")
+        where = register.function, register.address, register.end
+        if any(span.touches(*where) for span in reads.forbidden):
+            raise table.fail("forbidden", f"holds {name}")
+        if any(span.touches(*where) and not span.holds(register) for span in reads.whole):
+            raise table.fail("whole", f"cuts {name} in two")
+        seen.add(name)
+
+
+def _span(table: Table) -> Span:
+    function, first = table.whole("function", 3, 4, 3), table.whole("first", 0, 0xFFFF)
+    span = Span(function, first, table.whole("last", first, 0xFFFF))
+    table.done()
+    return span
+
+
+def _register(table: Table, order: str) -> Register:
     name, unit = table.take("quantity", str), table.take("unit", str)
     known = quantity(name)
     if known.unit != unit and (known.unit or known.obis):
@@ -173,9 +139,10 @@ def _register(table: _Table, order: str) -> Register:
     sentinels = table.each("sentinels", int, [])
     function, address = table.whole("function", 3, 4), table.whole("address", 0, 0xFFFF)
     word_order = cast(WordOrder, table.choice("word_order", WORD_ORDERS, order))
+    rollover = table.number("rollover") if table.has("rollover") else None
     table.done()
     try:
-        register = Register(name, unit, function, address, RegisterType(kind, word_order, scale, step, sentinels))
+        register = Register(name, unit, function, address, RegisterType(kind, word_order, scale, step, sentinels), rollover)
     except ValueError as error:
         raise ProfileError(f"{table.path}: {error}") from error
     if register.end > 0x10000:
@@ -183,7 +150,7 @@ def _register(table: _Table, order: str) -> Register:
     return register
 
 
-def _dlt645(table: _Table, digits: int) -> Dlt645Reads:
+def _dlt645(table: Table, digits: int) -> Dlt645Reads:
     def identifiers(key: str, default: list[object] | None = None) -> tuple[str, ...]:
         found = table.each(key, str, default)
         for text in found:
@@ -207,15 +174,15 @@ def _dlt645(table: _Table, digits: int) -> Dlt645Reads:
     return reads
 
 
-def _byte(table: _Table, key: str) -> int:
+def _byte(table: Table, key: str) -> int:
     value = table.octets(key)
     if len(value) != 1:
         raise table.fail(key, f"must be one byte in hex, not {value.hex().upper()!r}")
     return value[0]
 
 
-def _switch(table: _Table, protocol: Protocol) -> Switch:
-    kind = table.choice("kind", ("register", "coil") if protocol == "modbus" else ("internal",))
+def _switch(table: Table, protocol: Protocol) -> Switch:
+    kind = table.choice("kind", ("register", "block", "coil") if protocol == "modbus" else ("internal",))
     settle_s = table.whole("settle_s", 0, 600, DEFAULT_SETTLE_S)
     confirmed = table.take("confirmed", bool, False)
     switch = _SWITCHES[kind](table, settle_s, confirmed)
@@ -223,11 +190,11 @@ def _switch(table: _Table, protocol: Protocol) -> Switch:
     return switch
 
 
-def _internal(table: _Table, settle_s: int, confirmed: bool) -> Switch:
+def _internal(table: Table, settle_s: int, confirmed: bool) -> Switch:
     return InternalSwitch(settle_s, confirmed)
 
 
-def _by_register(table: _Table, settle_s: int, confirmed: bool) -> Switch:
+def _by_register(table: Table, settle_s: int, confirmed: bool) -> Switch:
     address, function = table.whole("address", 0, 0xFFFF), table.whole("function", 6, 16)
     if function not in (6, 16):
         raise table.fail("function", f"must be 6 or 16, not {function}")
@@ -237,7 +204,27 @@ def _by_register(table: _Table, settle_s: int, confirmed: bool) -> Switch:
     return RegisterSwitch(address, closed, opened, function, table.whole("read_function", 3, 4, 3), settle_s, confirmed)
 
 
-def _by_coil(table: _Table, settle_s: int, confirmed: bool) -> Switch:
+def _by_block(table: Table, settle_s: int, confirmed: bool) -> Switch:
+    address = table.whole("address", 0, 0xFFFF)
+    closed, opened = _words(table, "closed"), _words(table, "open")
+    if closed == opened or len(closed) != len(opened):
+        raise table.fail("open", "must differ from closed and have as many words")
+    inner = table.table("read")
+    function, first, count = inner.whole("function", 3, 4, 3), inner.whole("address", 0, 0xFFFF), inner.whole("count", 1, MAX_WORDS)
+    inner.done()
+    if not first <= address <= address + len(closed) <= first + count <= 0x10000:
+        raise table.fail("read", "must hold the words that are written")
+    return BlockSwitch(address, closed, opened, function, first, count, settle_s, confirmed)
+
+
+def _words(table: Table, key: str) -> tuple[int, ...]:
+    words = table.each(key, int)
+    if not 1 <= len(words) <= _MOST_SWITCH_WORDS or not all(0 <= word <= 0xFFFF for word in words):
+        raise table.fail(key, f"must be 1 to {_MOST_SWITCH_WORDS} words of 0 to 65535, not {list(words)}")
+    return words
+
+
+def _by_coil(table: Table, settle_s: int, confirmed: bool) -> Switch:
     channels = table.whole("channels", 1, 256, 1)
     address, inverted = table.whole("address", 0, 0x10000 - channels), table.take("inverted", bool, False)
     feedback: Feedback | None = None
@@ -249,28 +236,30 @@ def _by_coil(table: _Table, settle_s: int, confirmed: bool) -> Switch:
     return CoilSwitch(address, inverted, feedback, channels, settle_s, confirmed)
 
 
-_SWITCHES: Final[dict[str, Callable[[_Table, int, bool], Switch]]] = {
+_SWITCHES: Final[dict[str, Callable[[Table, int, bool], Switch]]] = {
     "internal": _internal,
     "register": _by_register,
+    "block": _by_block,
     "coil": _by_coil,
 }
 
 
-def _frame(table: _Table, protocol: Protocol) -> CapturedFrame:
+def _frame(table: Table, protocol: Protocol) -> CapturedFrame:
     captured = CapturedFrame(
         origin=cast(Origin, table.choice("origin", get_args(Origin))),
         request=table.octets("request", None if protocol == "modbus" else ""),
         frame=table.octets("hex"),
         reads=tuple(_reading(read) for read in table.tables("reads")),
         bits=table.each("bits", bool, []),
+        ordered=table.choice("ordered", ("closed", "open")) == "closed" if table.has("ordered") else None,
     )
     table.done()
-    if not captured.reads and not captured.bits:
+    if not captured.reads and not captured.bits and captured.ordered is None:
         raise table.fail("reads", "must say what the frame means")
     return captured
 
 
-def _reading(table: _Table) -> Measurement:
+def _reading(table: Table) -> Measurement:
     name, unit, text = table.take("quantity", str), table.take("unit", str), table.take("value", str, "")
     table.done()
     if not text:

@@ -21,11 +21,13 @@ class Measurement(NamedTuple):
     """One value as the meter gave it; a tuple, like the frame it came in.
 
     value: Decimal with the register's own resolution (Decimal("1.20") keeps the zero); None for a filler or non-decimal digits.
+    coarse: what a float says that can no longer hold the register's resolution: to be seen, not to be billed; value is None then.
     """
 
     quantity: str
     value: Decimal | None
     unit: str
+    coarse: Decimal | None = None
 
 
 _FIXED = (

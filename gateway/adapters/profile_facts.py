@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from gateway.domain.meters import SwitchKind
 from protocols.dlt645.identifiers import describe
-from protocols.profiles import CoilSwitch, InternalSwitch, MeterProfile, plan_reads
+from protocols.profiles import CoilSwitch, InternalSwitch, MeterProfile, Register, Values, plan_reads
 
 DEFAULT_SETTLE_MS = 4000
 """For a meter without a switch; nobody waits for it."""
@@ -16,6 +17,12 @@ TYPICAL_DELAY_MS = 100
 
 DLT645_BYTES = 20 + 20 + 4
 """A read with four FE in front, and its answer without data but with the identifier (dlt645.md 2)."""
+
+DLT645_COUNT_WH = 10
+"""One step of XXXXXX.XX kWh, the energy registers of DL/T 645."""
+
+DLT645_ROLLOVER_WH = 1_000_000_000
+"""999999.99 kWh is followed by 0."""
 
 MODBUS_BYTES = 8 + 5
 """A read request and its answer without data, RTU."""
@@ -43,7 +50,7 @@ def switch_facts(device: MeterProfile) -> SwitchFacts:
         return SwitchFacts(SwitchKind.INTERNAL, True, switch.settle_s * 1000)
     if isinstance(switch, CoilSwitch):
         return SwitchFacts(SwitchKind.CONTACTOR, switch.feedback is not None, switch.settle_s * 1000, switch.channels)
-    return SwitchFacts(SwitchKind.CONTACTOR, False, switch.settle_s * 1000)  # a register has no button either
+    return SwitchFacts(SwitchKind.CONTACTOR, False, switch.settle_s * 1000)  # registers have no button either
 
 
 def password_class(device: MeterProfile) -> str | None:
@@ -52,11 +59,44 @@ def password_class(device: MeterProfile) -> str | None:
 
 
 def count_wh(meter: MeterProfile) -> int:
-    """One step of the total import register in Wh: 10 for DL/T 645 (XXXXXX.XX kWh), else as the profile says."""
-    for register in meter.modbus.registers if meter.modbus else ():
-        if register.quantity == "energy_import":
-            return max(1, int((register.type.resolution or register.type.scale).scaleb(3)))
-    return 10
+    """One step of the total import register in Wh, before any transformer ratio."""
+    total = _total(meter)
+    return DLT645_COUNT_WH if total is None else max(1, _wh(total.type.resolution or total.type.scale))
+
+
+def rollover_wh(meter: MeterProfile) -> int | None:
+    """The reading at which the total import register starts again from 0, before any transformer ratio; None when not known."""
+    total = _total(meter)
+    if total is None:
+        return DLT645_ROLLOVER_WH if meter.dlt645 else None
+    return None if total.rollover is None else _wh(total.rollover)
+
+
+def bills_below_wh(meter: MeterProfile) -> int | None:
+    """The reading from which the total import register is a float too coarse for its own step, and gives no value any more.
+
+    Before any transformer ratio; None for integers, which never get there.
+    """
+    total = _total(meter)
+    return None if total is None or total.type.exact_below is None else _wh(total.type.exact_below)
+
+
+def values(meter: MeterProfile) -> Values:
+    """Whether the registers are primary, so that no ratio may be applied to them, or secondary, as those of DL/T 645 are."""
+    return meter.modbus.values if meter.modbus else "secondary"
+
+
+def notice(device: MeterProfile) -> str | None:
+    """One sentence on what no meter has confirmed of this profile; None when all of it is confirmed."""
+    return f"profile {device.name}: no meter has confirmed {'; '.join(device.unconfirmed)}" if device.unconfirmed else None
+
+
+def _total(meter: MeterProfile) -> Register | None:
+    return next((r for r in meter.modbus.registers if r.quantity == "energy_import"), None) if meter.modbus else None
+
+
+def _wh(kwh: Decimal) -> int:
+    return int(kwh.scaleb(3))
 
 
 def gives(meter: MeterProfile, register: str) -> bool:

@@ -13,8 +13,6 @@ from protocols.profiles import MeterProfile, ProfileError
 
 __all__ = ["MeterProfile", "ProfileError", "config_folder", "load_profile", "load_profiles", "profile"]
 
-__all__ = ["MeterProfile", "ProfileError", "config_folder", "load_profile", "load_profiles", "profile"]
-
 
 def config_folder() -> Path:
     """The folder config/, in the installed package (as gateway/config) or at the top of a checkout. Raises FileNotFoundError."""
@@ -41,7 +39,7 @@ def load_profile(path: Path) -> MeterProfile:
 @cache
 def load_profiles(folder: Path | None = None) -> Mapping[str, MeterProfile]:
     """All profiles of a folder (by default config/meters), by name. Raises ProfileError for the first that cannot be used."""
-    files = sorted((folder or config_folder() / "meters").glob("*.toml"))
+    files = sorted((folder or config_folder() / "meters").glob("*.toml"), key=lambda path: path.stem)
     return MappingProxyType({path.stem: load_profile(path) for path in files})
 
 

@@ -16,6 +16,7 @@ WORDS: Final[dict[Kind, int]] = {"u16": 1, "i16": 1, "u32": 2, "i32": 2, "f32": 
 WORD_ORDERS: Final[tuple[WordOrder, ...]] = ("ABCD", "CDAB", "BADC", "DCBA")
 _EXACT = Context(prec=64)  # the largest f32 in steps of 10^-9 has 48 digits
 _F32_NAN = 0x7FC00000
+_F32_DIGITS = 24  # binary digits of a single, the hidden one included
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class RegisterType:
         for name, step in (("scale", self.scale), ("resolution", self._step)):
             if not step.is_finite() or not step:
                 raise ValueError(f"{name} must be a finite number other than 0, not {step}")
+        if self._step < 0:
+            raise ValueError(f"resolution must be positive, not {self._step}")
 
     @property
     def words(self) -> int:
@@ -49,18 +52,42 @@ class RegisterType:
     def _step(self) -> Decimal:
         return abs(self.scale) if self.resolution is None else self.resolution
 
+    @property
+    def exact_below(self) -> Decimal | None:
+        """The magnitude, in the quantity's unit, from which a float's steps exceed the resolution; None for integers.
+
+        A single holds 24 binary digits: 0.01 kWh is told apart below 131072 kWh, 1 Wh below 16 777 216 Wh.
+        """
+        if self.kind != "f32":
+            return None
+        step = Fraction(self._step) / abs(Fraction(self.scale))
+        power = step.numerator.bit_length() - step.denominator.bit_length()
+        if Fraction(2) ** power > step:
+            power -= 1
+        return _EXACT.multiply(_EXACT.power(2, power + _F32_DIGITS), abs(self.scale))
+
     def decode(self, words: Sequence[int]) -> Decimal | None:
         """The value in steps of the resolution, half-even from the exact number; None for a sentinel, NaN or infinity."""
+        number = self._exact(words)
+        if number is None:
+            return None
+        steps = round(number / Fraction(self._step))  # round() of a Fraction is half-even
+        return _EXACT.multiply(Decimal(steps), self._step)
+
+    def coarse(self, words: Sequence[int]) -> bool:
+        """Whether these words hold a float too large for its resolution: neighbouring values of the meter look alike in it."""
+        limit, number = self.exact_below, self._exact(words)
+        return limit is not None and number is not None and abs(number) >= Fraction(limit)
+
+    def _exact(self, words: Sequence[int]) -> Fraction | None:
+        """The exact number on the wire, in the quantity's unit; None for a sentinel, NaN or infinity."""
         if len(words) != self.words:
             raise ValueError(f"{self.kind} takes {self.words} words, not {len(words)}")
         raw = int.from_bytes(_ordered(b"".join(word.to_bytes(2, "big") for word in words), self.order), "big")
         if raw in self.sentinels:
             return None
         number = _float(raw) if self.kind == "f32" else Fraction(self._signed(raw))
-        if number is None:
-            return None
-        steps = round(number * Fraction(self.scale) / Fraction(self._step))  # round() of a Fraction is half-even
-        return _EXACT.multiply(Decimal(steps), self._step)
+        return None if number is None else number * Fraction(self.scale)
 
     def encode(self, value: Decimal | None) -> tuple[int, ...]:
         """The twin of decode, for simulated meters. None gives the first sentinel (f32: NaN). ValueError when it does not fit."""

@@ -1,4 +1,4 @@
-"""SDM630 with its coil module, and DDS238 ZN/SR, asked by the real master over RTU wires in virtual time."""
+"""SDM630 with its coil module, DDS238 ZN/SR and DDSY1352, asked by the real master over RTU wires in virtual time."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ def sdm(**switch: object) -> VirtualStreet:
 
 def dds(**meter: object) -> VirtualStreet:
     return VirtualStreet(one_meter("dds238", **FIXED, **meter))
+
+
+def prepaid(**meter: object) -> VirtualStreet:
+    return VirtualStreet(one_meter("ddsy1352", **FIXED, **meter))
 
 
 def floats(s: VirtualStreet, address: int, count: int) -> list[float]:
@@ -107,6 +111,56 @@ def test_dds238_refuses_function_06_other_values_and_other_registers():
         assert refused.value.code == bytes([code])
     s.wait(1)
     assert s.meter("m").relay.contact_closed and s.meter("m").total_count == 123456
+
+
+def test_ddsy1352_registers():
+    s = prepaid()
+    energies = s.ask("a", ReadRegisters(1, 3, 0, 10))
+    total, *rates = [energies[n] * 0x10000 + energies[n + 1] for n in range(0, 10, 2)]
+    assert total == 123456 and abs(total - sum(rates)) <= 4
+    volts, amps, power = s.ask("a", ReadRegisters(1, 3, 0x0B, 3))
+    assert abs(volts - 2200) <= 16 and abs(volts * amps - power * 1000) < 2000 and power == 1000
+
+
+def test_ddsy1352_is_forced_by_two_words_in_one_write_and_released_follows_its_balance():
+    s = prepaid()
+    for words, contact in [([1, 1], False), ([1, 0], True), ([1, 1], False), ([0, 0], True)]:
+        s.ask("a", WriteRegisters(1, 0x57, words))
+        s.wait(0.2)
+        block = s.ask("a", ReadRegisters(1, 3, 0x46, 28))
+        assert list(block[17:19]) == words and s.meter("m").relay.contact_closed is contact
+        assert s.ask("a", ReadRegisters(1, 3, 0x0D, 1)) == (1000 * contact,)
+    device = s.street.buses["a"].modbus[1]
+    device.balance = 0
+    s.ask("a", WriteRegisters(1, 0x57, [0, 0]))
+    s.wait(0.2)
+    assert not s.meter("m").relay.contact_closed
+
+
+def test_ddsy1352_refuses_what_no_table_lists():
+    s = prepaid()
+    refusals = [
+        (ReadRegisters(1, 3, 0x0E, 1), 2), (ReadRegisters(1, 3, 0x57, 2), 2), (ReadRegisters(1, 4, 0, 2), 1),
+        (WriteRegisters(1, 0x58, [1]), 2), (WriteRegisters(1, 0x57, [2, 0]), 3), (WriteRegister(1, 0x58, 1), 1),
+    ]  # fmt: skip
+    for exchange, code in refusals:
+        with pytest.raises(Refused) as refused:
+            s.ask("a", exchange)
+        assert refused.value.code == bytes([code])
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_module_without_power_is_silent_and_drops_its_coils_for_good(inverted):
+    s = sdm(inverted=inverted)
+    s.ask("a", WriteCoil(10, 2, not inverted))
+    module = s.street.buses["a"].modbus[10]
+    module.power(False, s.now_us)
+    with pytest.raises(NoAnswer):
+        s.ask("a", ReadBits(10, 1, 0, 8))
+    assert s.meter("m").relay.contact_closed is inverted, "a normally closed contact keeps the supply"
+    module.power(True, s.now_us)
+    assert s.ask("a", ReadBits(10, 1, 0, 8)) == (False,) * 8
+    assert s.ask("a", ReadBits(10, 2, 3, 1)) == (inverted,)
 
 
 def test_foreign_units_and_broken_frames_are_met_with_silence_and_broadcasts_are_obeyed_unanswered():

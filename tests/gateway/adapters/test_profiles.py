@@ -34,7 +34,11 @@ def test_the_folder_inside_an_installed_package_goes_first(tmp_path: Path, monke
     ("name", "text", "sentence"),
     [
         ("a.toml", "name = ", "a.toml is not TOML"),
-        ("a.toml", 'name = "b"\nprotocol = "modbus"\n[switch]\nkind = "coil"\naddress = 0\n', "must have one name"),
+        (
+            "a.toml",
+            'name = "b"\nprotocol = "modbus"\nunconfirmed = ["it"]\n[switch]\nkind = "coil"\naddress = 0\n',
+            "must have one name",
+        ),
         ("a.toml", 'name = "a"\nprotocol = "morse"\n', "protocol"),
     ],
 )
@@ -46,5 +50,5 @@ def test_a_bad_file_is_one_sentence(tmp_path: Path, name: str, text: str, senten
 
 
 def test_an_unknown_profile_names_the_known_ones() -> None:
-    with pytest.raises(ProfileError, match=r"no meter profile 'sdm'; known are dlt645-single, "):
+    with pytest.raises(ProfileError, match=r"no meter profile 'sdm'; known are acrel-adl400, acrel-ddsy1352, "):
         profiles.profile("sdm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from decimal import Decimal
 from typing import Any
 
@@ -138,11 +139,57 @@ def test_what_does_not_fit_is_refused(register: RegisterType, value: Decimal | N
         register.encode(value)
 
 
+EXACT_BELOW = [
+    ("1", "0.01", "131072"),
+    ("1", "1", "16777216"),
+    ("0.001", "0.001", "16777.216"),
+    ("0.1", "0.1", "1677721.6"),
+    ("1", "0.0078125", "131072"),
+]
+
+
+@pytest.mark.parametrize(("scale", "step", "limit"), EXACT_BELOW)
+def test_where_a_float_gets_coarser_than_its_resolution(scale: str, step: str, limit: str) -> None:
+    """Below the limit every step of the meter is another float; at the limit two steps are one."""
+    register = RegisterType("f32", "ABCD", Decimal(scale), Decimal(step))
+    assert register.exact_below == Decimal(limit)
+    counts = int(Decimal(limit) / Decimal(scale))
+    raw = int.from_bytes(struct.pack(">f", counts), "big")
+    for pattern, coarse in ((raw - 1, False), (raw, True), (raw | 1 << 31, True), (0x7F800000, False)):
+        assert register.coarse([pattern >> 16, pattern & 0xFFFF]) is coarse, hex(pattern)
+
+
+def test_steps_that_a_float_keeps_apart_below_the_limit_and_merges_above() -> None:
+    register = RegisterType("f32", resolution=Decimal("0.01"))
+    below = [Decimal("131071.00") + Decimal(n) / 100 for n in range(100)]
+    above = [Decimal("131072.00") + Decimal(n) / 100 for n in range(100)]
+    assert len({register.encode(value) for value in below}) == 100
+    assert len({register.encode(value) for value in above}) < 100
+
+
+def test_vectors_on_coarse_floats() -> None:
+    """sdm-15: kWh above 2^17; iem-10: the float copy of 16 777 217 Wh."""
+    words = {
+        name: [int.from_bytes(VECTORS[name].data[n : n + 2], "big") for n in (3, 5)] for name in ("sdm-15", "iem-10", "sdm-02")
+    }
+    assert RegisterType("f32", resolution=Decimal("0.01")).coarse(words["sdm-15"])
+    assert RegisterType("f32", scale=Decimal("0.001"), resolution=Decimal("0.001")).coarse(words["iem-10"])
+    assert not RegisterType("f32", resolution=Decimal("0.01")).coarse(words["sdm-02"])
+
+
+@given(raw=st.integers(0, 2**64 - 1))
+def test_an_integer_is_never_coarse(raw: int) -> None:
+    register = RegisterType("u64", scale=Decimal("0.001"))
+    assert register.exact_below is None and not register.coarse([raw >> shift & 0xFFFF for shift in (48, 32, 16, 0)])
+
+
 def test_types_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="needs a resolution"):
         RegisterType("f32")
     with pytest.raises(ValueError, match="scale must be a finite number other than 0"):
         RegisterType("u16", scale=Decimal(0))
+    with pytest.raises(ValueError, match="resolution must be positive"):
+        RegisterType("f32", resolution=Decimal("-0.01"))
     with pytest.raises(ValueError, match="u32 takes 2 words, not 1"):
         RegisterType("u32").decode([1])
 
