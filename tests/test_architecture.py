@@ -87,7 +87,10 @@ SHELL_OF_SIMULATOR = "protocols firmware_sim serial fastapi starlette uvicorn ht
 ALL_BUT_CENTRAL = (
     "gateway.__version__ gateway.bootstrap gateway.settings gateway.adapters gateway.entrypoints gateway.services gateway.domain"
 )
-OF_ADAPTERS_FOR_CENTRAL = "gateway.adapters.mqtt_link gateway.adapters.store.engine gateway.adapters.http.bank"
+OF_ADAPTERS_FOR_CENTRAL = (
+    "gateway.adapters.mqtt_link gateway.adapters.store.engine gateway.adapters.http.bank "
+    "gateway.adapters.event_loop gateway.adapters.quiet_log"
+)
 CLI = (
     "gateway.__version__ gateway.cli gateway.bootstrap gateway.settings gateway.central gateway.domain "
     "protocols typer rich httpx2"
@@ -104,7 +107,7 @@ ROOMS = (  # the first whose path begins the file's path holds
     Room("gateway/adapters/", "gateway.adapters gateway.domain gateway.services.ports protocols", third_party=True),
     Room("gateway/entrypoints/", "gateway.entrypoints gateway.services gateway.domain structlog"),
     Room("gateway/central/", "gateway.central gateway.domain protocols " + OF_ADAPTERS_FOR_CENTRAL, third_party=True),
-    Room("gateway/settings.py", "gateway.domain pydantic pydantic_settings"),
+    Room("gateway/settings/", "gateway.settings gateway.domain pydantic pydantic_settings"),
     Room("gateway/bootstrap/", ALL_BUT_CENTRAL, third_party=True),
     Room("gateway/cli/demo.py", CLI + " firmware_sim"),
     Room("gateway/cli/sim.py", CLI + " firmware_sim"),
@@ -208,8 +211,8 @@ REJECTED = (
     ("gateway/entrypoints/line_loop.py", "import aiomqtt", "aiomqtt"),
     ("gateway/central/ingest.py", "from gateway.services.ports import Tx", "gateway.services"),
     ("gateway/central/ingest.py", "from gateway.adapters.lines import tcp", "gateway.adapters"),
-    ("gateway/settings.py", "from gateway.adapters import clock", "gateway.adapters"),
-    ("gateway/settings.py", "import sqlalchemy", "sqlalchemy"),
+    ("gateway/settings/document.py", "from gateway.adapters import clock", "gateway.adapters"),
+    ("gateway/settings/document.py", "import sqlalchemy", "sqlalchemy"),
     ("gateway/bootstrap/process.py", "from gateway.central import ingest", "gateway.central"),
     ("gateway/bootstrap/process.py", "import firmware_sim.serve", "firmware_sim"),
     ("gateway/cli/demo.py", "from gateway.adapters import clock", "gateway.adapters"),

@@ -8,39 +8,29 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 
+from gateway.adapters.lines.gap import TIGHT_MS, Gap
+from gateway.adapters.lines.late import Late, Speaker
+from gateway.adapters.lines.talk import Talk
+from gateway.adapters.lines.timing import BYTE_GAP_MS as BYTE_GAP_MS
+from gateway.adapters.lines.timing import FIRST_BYTE_MS as FIRST_BYTE_MS
+from gateway.adapters.lines.timing import GAP_MS as GAP_MS
+from gateway.adapters.lines.timing import LATE_MS as LATE_MS
+from gateway.adapters.lines.timing import LATEST_MS as LATEST_MS
+from gateway.adapters.lines.timing import LONGEST_ANSWER, TALK_MS
 from gateway.adapters.lines.transport import LineDown, Transport
-from protocols.errors import Malformed, Refused
+from protocols.errors import Malformed, ProtocolError, Refused
 from protocols.exchange import Done, Exchange, NeedMore, Send, Step
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-FIRST_BYTE_MS = 600
-"""Waited for the first byte of an answer: 500 ms by the standard; 400 ms shows losses on real buses, 600 none."""
-
-BYTE_GAP_MS = 500
-"""Pause within an answer after which it is over: the standard's own limit, and TCP converters use it."""
-
-GAP_MS = 20
-"""Silence between an answer and the next question, for meters that turn around slowly."""
-
-LATE_MS = 500
-"""How long a line is listened to after a time-out, at least: a late answer must not meet the next question."""
-
-LATEST_MS = 6_000
-"""The latest answer that is waited for: what transparent concentrators add. Later ones never occur in practice."""
-
-FORGET = 0.9
-"""What a time-out without a late answer leaves of the waiting: one stray late byte must not slow a line for ever."""
-
 READ_TRIES = 3
 """Reads are asked so often in all (dlt645.md 10); orders are never repeated blindly."""
 
-TALK_MS = 5_000
-"""Beyond its line time an answer may take this long in all; who talks longer is babbling and holds up the whole line."""
+DOUBTFUL = "an answer came that an earlier question may have caused"
 
-LONGEST_ANSWER = 300
-"""Bytes: a 255-byte frame with everything around it."""
+ECHO_GONE = 3
+"""Answers in a row without the echo that was found before: then there is none any more. Fewer may be an adapter's whim."""
 
 REOPEN_S = (0.1, 0.25, 0.5, 1.0)
 """Pauses between attempts to open a line; with 2 s for a TCP connection it is back within 3 s of the device's return."""
@@ -58,6 +48,10 @@ class Garbled(NoAnswer):
     """Bytes came, but no frame that answers the question."""
 
 
+class _Doubtful(Garbled):
+    """A frame came that an earlier question, which nobody had answered, takes for its answer too."""
+
+
 class WallClock(Protocol):
     """UTC milliseconds."""
 
@@ -66,16 +60,20 @@ class WallClock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timed(Generic[T]):
-    """A result with the UTC times of its first byte out and its last byte in."""
+    """A result with the UTC times of its first byte out and its last byte in.
+
+    delay_ms: from the last byte out to the first byte in; None where echo or noise hid that.
+    """
 
     value: T
     asked_ms: int
     answered_ms: int
+    delay_ms: int | None = None
 
 
 @dataclass(slots=True)
 class Counters:
-    """What a line has done since it was made. busy_ms: asking, waiting and listening. errors: by kind."""
+    """What a line has done since it was made. busy_ms: asking, waiting and listening. errors: by kind. opened: how often."""
 
     since_ms: int
     busy_ms: int = 0
@@ -83,7 +81,22 @@ class Counters:
     sent_bytes: int = 0
     received_bytes: int = 0
     stray_bytes: int = 0
+    opened: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Asked(Generic[T]):
+    """One question on its way. end_s: when its last byte has left; delay_s: how long the answer took to begin."""
+
+    exchange: Exchange[T]
+    question: bytes
+    who: Speaker | None
+    patience_s: float
+    tight: bool
+    end_s: float = 0.0
+    delay_s: float | None = None
+    doubt: bool = False
 
 
 @runtime_checkable
@@ -116,17 +129,36 @@ class Driver:
         self._byte_s = 11 / baud if baud else 0.0
         self._latency_s = latency_ms / 1000
         self._numbered = numbered
-        self._echo = False if numbered else echo
+        self._echo, self._finds_echo = (False, False) if numbered else (echo, echo is None)
+        self._without_echo = 0
         self._lock = asyncio.Lock()
         self._failures = 0
-        self._free_at = 0.0
-        self._latest_s = LATE_MS / 1000
+        self._late = Late(self._byte_s)
+        self._gap = Gap()
+        self._gap_ms = 0
+        self._spoken_s = 0.0
+        self._after_answer = False
         self._number = 0
 
     @property
     def name(self) -> str:
         """Where the line leads, for people."""
         return self._transport.name
+
+    @property
+    def gap_ms(self) -> int:
+        """The silence kept at present between an answer and the next question."""
+        return max(self._gap_ms, self._gap.learned_ms)
+
+    @property
+    def worst_answer_ms(self) -> int:
+        """The worst known answer time, for which the line stays quiet after a time-out."""
+        return round(self._late.worst_s * 1000)
+
+    @property
+    def echo(self) -> bool | None:
+        """Whether we hear ourselves; None while nothing has shown it."""
+        return self._echo
 
     @property
     def reopen_pause_s(self) -> float:
@@ -148,27 +180,39 @@ class Driver:
             except LineDown as down:
                 self._failures += 1
                 return str(down)
-            self._free_at = 0.0
+            self._spoken_s, self._after_answer = 0.0, False
+            self.counters.opened += 1
             return None
 
     async def close(self) -> None:
         """Let go of the device."""
         await self._transport.close()
 
-    async def run(self, exchange: Exchange[T], *, first_byte_timeout_ms: int = FIRST_BYTE_MS, gap_ms: int = GAP_MS) -> Timed[T]:
+    async def run(
+        self,
+        exchange: Exchange[T],
+        *,
+        first_byte_timeout_ms: int = FIRST_BYTE_MS,
+        gap_ms: int = GAP_MS,
+        lead_chars: float = 0.0,
+        who: Speaker | None = None,
+    ) -> Timed[T]:
         """One try. A broadcast is over when it is sent.
 
+        gap_ms: least silence behind the answer; lead_chars: least silence in front of the question, in characters.
+        who: stands for the device, so that the line can learn its gap, and is told of answers that come later still.
         Raises RequestError, NoAnswer, Garbled, Malformed, Refused, or LineDown (then the line is closed).
         """
         question = exchange.start()
         async with self._lock:
             try:
-                await self._quiet()
-                answer = await self._exchange(exchange, question, first_byte_timeout_ms / 1000, gap_ms / 1000)
+                tight = await self._quiet(question, lead_chars * self._byte_s)
+                self._gap_ms = gap_ms
+                answer = await self._exchange(_Asked(exchange, question, who, first_byte_timeout_ms / 1000, tight))
                 self._failures = 0
                 return answer
             except (NoAnswer, Malformed, Refused, LineDown) as error:
-                kind = type(error).__name__
+                kind = "Garbled" if isinstance(error, Garbled) else type(error).__name__
                 self.counters.errors[kind] = self.counters.errors.get(kind, 0) + 1
                 if isinstance(error, LineDown):
                     self._failures += 1
@@ -194,61 +238,102 @@ class Driver:
                     raise
         raise ValueError("a question is asked at least once")
 
-    async def _exchange(self, exchange: Exchange[T], question: bytes, first_byte_s: float, gap_s: float) -> Timed[T]:
+    async def _exchange(self, asked: _Asked[T]) -> Timed[T]:
         loop = asyncio.get_running_loop()
         begun, asked_ms = loop.time(), self._clock.now_ms()
         self.counters.exchanges += 1
-        sent = False
-        talk = _Talk(question, echo=bool(self._echo))
+        sent, answered = False, cast(bool | None, None)
+        talk = Talk(asked.question, echo=bool(self._echo))
         try:
-            await self._send(question)
+            await self._send(asked.question)
             sent = True
-            if not exchange.answered:
-                await asyncio.sleep(len(question) * self._byte_s)
+            if not asked.exchange.answered:
+                await asyncio.sleep(len(asked.question) * self._byte_s)
                 return Timed(cast(T, None), asked_ms, self._clock.now_ms())
-            value = await self._listen(exchange, question, talk, first_byte_s)
+            value = await self._listen(asked, talk)
+            answered = True
         except NoAnswer as error:
-            error.late_ms = await self._outwait(begun)
+            error.late_ms = await self._outwait(asked, error)
+            answered = False if type(error) is NoAnswer and error.late_ms is None else None
             raise
-        except LineDown as down:
-            raise LineDown(str(down), sent=sent or down.sent) from down
+        except (Malformed, Refused):
+            answered = True
+            raise
+        except (LineDown, asyncio.CancelledError) as broken:
+            if sent and not self._numbered:
+                self._late.keep(asked.exchange, asked.question, asked.end_s, asked.who, silent=False)
+            if isinstance(broken, LineDown):
+                broken.sent |= sent
+            raise
         finally:
-            self._free_at = loop.time() + gap_s
+            self._after_answer = bool(answered)
+            self._learn_gap(asked, answered)
             self.counters.busy_ms += round((loop.time() - begun) * 1000)
-        if self._echo is None:
-            self._echo = talk.echoed(exchange.skipped)
-        return Timed(value, asked_ms, self._clock.now_ms())
+        skipped = asked.exchange.skipped
+        self._learn_echo(talk.echoed(skipped))
+        delay_ms = None if skipped or asked.delay_s is None else max(0, round(asked.delay_s * 1000))
+        return Timed(value, asked_ms, self._clock.now_ms(), delay_ms)
 
     async def _send(self, data: bytes) -> None:
         self.counters.sent_bytes += len(data)
         await self._transport.send(data)
+        self._spoken_s = self._heard_from(len(data))
 
-    async def _listen(self, exchange: Exchange[T], question: bytes, talk: _Talk, first_byte_s: float) -> T:
+    async def _listen(self, asked: _Asked[T], talk: Talk) -> T:
         """Feed the exchange until it is done. Raises NoAnswer, Garbled and what the exchange raises."""
         loop = asyncio.get_running_loop()
-        start = self._heard_from(len(question))
-        deadline, longest_s = start + first_byte_s, first_byte_s + LONGEST_ANSWER * self._byte_s + TALK_MS / 1000
+        start = asked.end_s = self._spoken_s
+        deadline = start + asked.patience_s
+        longest_s = asked.patience_s + LONGEST_ANSWER * self._byte_s + TALK_MS / 1000
         while True:
             left_s = min(deadline, start + longest_s) - loop.time()
             data = await self._receive(left_s) if left_s > 0 else b""
             step: Step[T] = NeedMore()
             if not data:
-                if isinstance(exchange, _Flushable) and talk.heard:
-                    step = exchange.silence()
+                step = self._feed(asked, talk.held_back() or None, quiet=talk.heard > 0)
                 if isinstance(step, NeedMore):
-                    raise talk.failure()
+                    raise self._failure(talk)
             elif fresh := talk.hear(data):
-                step = exchange.feed(fresh)
+                step = self._feed(asked, fresh)
+            if asked.delay_s is None and not (isinstance(step, NeedMore) and not step.begun):
+                asked.delay_s = loop.time() - start
             if isinstance(step, Done):
-                self._latest_s = min(max(self._latest_s, loop.time() - start), LATEST_MS / 1000)
+                self._late.answered(asked.delay_s or 0.0, loop.time() - start)
                 return step.result
             if isinstance(step, Send):
                 await self._send(step.data)
                 talk.ask(step.data)
-                start = self._heard_from(len(step.data))
-                deadline = start + first_byte_s
+                start = asked.end_s = self._spoken_s
+                deadline = start + asked.patience_s
             elif step.begun:
                 deadline = max(deadline, loop.time() + BYTE_GAP_MS / 1000 + self._latency_s)
+
+    def _feed(self, asked: _Asked[T], data: bytes | None, quiet: bool = False) -> Step[T]:
+        """The exchange's next step. quiet: nothing more came. Raises _Doubtful where an earlier question claims the answer."""
+        exchange, step, now_s = asked.exchange, cast(Step[T], NeedMore()), asyncio.get_running_loop().time()
+        if data is not None:
+            asked.doubt |= self._late.hear(data, now_s)
+        try:
+            if data is not None:
+                step = exchange.feed(data)
+            if quiet and isinstance(step, NeedMore) and isinstance(exchange, _Flushable):
+                step = exchange.silence()
+        except ProtocolError:
+            if asked.doubt or self._late.hear(None, now_s):
+                raise _Doubtful(DOUBTFUL) from None
+            self._late.taken()
+            raise
+        if isinstance(step, NeedMore):
+            asked.doubt &= step.begun  # what the earlier question claimed is, for us, no answer
+        elif asked.doubt or self._late.hear(None, now_s):
+            raise _Doubtful(DOUBTFUL)
+        else:
+            self._late.taken()
+        return step
+
+    def _failure(self, talk: Talk) -> NoAnswer:
+        """What to call it that no answer came of this."""
+        return NoAnswer("no answer") if talk.only_echo else Garbled(f"{talk.heard} bytes came, but no frame that answers")
 
     def _heard_from(self, count: int) -> float:
         """When the last of so many bytes, sent now, has reached the meter."""
@@ -256,75 +341,67 @@ class Driver:
 
     async def _receive(self, timeout_s: float) -> bytes:
         data = await self._transport.receive(timeout_s)
-        self.counters.received_bytes += len(data)
+        if data:
+            self.counters.received_bytes += len(data)
+            self._spoken_s = asyncio.get_running_loop().time()
         return data
 
-    async def _outwait(self, begun: float) -> int | None:
-        """After a time-out: listen until the latest known answer would be over. Gives the time of the last byte, in ms."""
+    async def _outwait(self, asked: _Asked[T], error: NoAnswer) -> int | None:
+        """After a time-out: listen until the worst known answer would be over, or ours has come. How late it came, in ms."""
         if self._numbered:
             return None
-        loop, late_s = asyncio.get_running_loop(), None
-        until = max(loop.time() + LATE_MS / 1000, begun + self._latest_s)
+        loop, mine = asyncio.get_running_loop(), None
+        if isinstance(error, _Doubtful):  # its exchange is over, so nothing more is asked before all answers must be
+            until = self._late.at_latest(asked.end_s)
+        else:
+            silent = not isinstance(error, Garbled)
+            mine = self._late.keep(asked.exchange, asked.question, asked.end_s, asked.who, silent=silent)
+            until = self._late.until(asked.end_s, loop.time())
+        limit, spoke = max(until, asked.end_s + 2 * LATEST_MS / 1000), False
         with contextlib.suppress(LineDown):  # the time-out is the answer; the next question finds the line gone
-            while (left := min(until, begun + 2 * LATEST_MS / 1000) - loop.time()) > 0:
+            while (left := min(until, limit) - loop.time()) > 0:
                 if data := await self._receive(left):
                     self.counters.stray_bytes += len(data)
-                    late_s = loop.time() - begun
-                    self._latest_s = min(max(self._latest_s, late_s), LATEST_MS / 1000)
+                    self._late.hear(data, loop.time(), mine)
+                    if mine and mine.came_s is not None:
+                        return mine.late_ms
+                    spoke = True
+                    self._late.spoke(loop.time() - asked.end_s)
                     until = max(until, loop.time() + GAP_MS / 1000)
-        if late_s is None:
-            self._latest_s = max(self._latest_s * FORGET, LATE_MS / 1000)
-            return None
-        return round(late_s * 1000)
+        if not spoke:
+            self._late.silent()
+        return None
 
-    async def _quiet(self) -> None:
-        """Wait out the gap, and a line on which somebody still talks, but not for ever."""
+    async def _quiet(self, question: bytes, lead_s: float) -> bool:
+        """Wait out the gap, a line on which somebody still talks (but not for ever), and the answer to an equal question.
+
+        True when the question then follows an answer as closely as the gap allows.
+        """
         loop = asyncio.get_running_loop()
-        if (wait := self._free_at - loop.time()) > 0:
-            await asyncio.sleep(wait)
-        stray, until = self._transport.discard(), loop.time() + TALK_MS / 1000
-        while stray and not self._numbered and loop.time() < until:
-            self.counters.stray_bytes += stray
-            stray = len(await self._receive(GAP_MS / 1000))
-            stray += self._transport.discard()
+        gap_s, begun = max(self.gap_ms / 1000, lead_s), loop.time()
+        if self._numbered:
+            await asyncio.sleep(max(0.0, self._spoken_s + gap_s - begun))
+            self._transport.discard()
+            return False
+        patience_s = 0.0  # what has come while nobody listened is taken first
+        while True:
+            if data := await self._receive(patience_s):
+                self.counters.stray_bytes += len(data)
+                self._late.hear(data, loop.time())
+            now = loop.time()
+            free_at = self._spoken_s + gap_s if now < begun + TALK_MS / 1000 else now
+            patience_s = max(free_at, self._late.hold(question, now)) - now
+            if patience_s <= 0:
+                return self._after_answer and now - self._spoken_s <= gap_s + TIGHT_MS / 1000
 
+    def _learn_gap(self, asked: _Asked[T], answered: bool | None) -> None:
+        if not self._numbered and asked.exchange.answered:
+            now_s = asyncio.get_running_loop().time()
+            self._gap.note(asked.who, tight=asked.tight, answered=answered, gap_ms=self.gap_ms, now_s=now_s)
 
-class _Talk:
-    """What was said and heard in one exchange, so that our own echo is not taken for an answer.
-
-    echo: known to be there, and stripped. Unless known it is left to the exchange, which skips it: an answer may equal its
-    question (Modbus function 05), so only what came behind the echo tells that there is one.
-    """
-
-    def __init__(self, question: bytes, *, echo: bool) -> None:
-        self.heard = 0
-        self._own, self._echo = question, echo
-        self._first = b""
-        self._expected = question if echo else b""
-
-    def echoed(self, skipped: int) -> bool | None:
-        """Whether there is an echo, as far as this exchange tells. skipped: how many bytes were no answer."""
-        if self._first == self._own:
-            return True if self.heard > len(self._own) else None
-        return None if skipped else False
-
-    def ask(self, data: bytes) -> None:
-        """A further question of the same exchange."""
-        self._expected = data if self._echo else b""
-
-    def hear(self, data: bytes) -> bytes:
-        """The bytes that may be an answer: all but the echo, and all from where they differ from it."""
-        self.heard += len(data)
-        self._first += data[: len(self._own) - len(self._first)]
-        if not self._expected:
-            return data
-        pairs = zip(data, self._expected, strict=False)
-        same = next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(data), len(self._expected)))
-        self._expected = self._expected[same:] if same == len(data) else b""
-        return data[same:]
-
-    def failure(self) -> NoAnswer:
-        """What to call it that no answer came of this."""
-        if self.heard == 0 or (self._first == self._own and self.heard == len(self._own)):
-            return NoAnswer("no answer")
-        return Garbled(f"{self.heard} bytes came, but no frame that answers")
+    def _learn_echo(self, echoed: bool | None) -> None:
+        if not self._finds_echo or echoed is None:
+            return
+        self._without_echo = 0 if echoed else self._without_echo + 1
+        if echoed or self._echo is None or self._without_echo >= ECHO_GONE:
+            self._echo = echoed

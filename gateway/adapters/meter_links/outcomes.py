@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from decimal import Decimal
 from typing import Generic, ParamSpec, TypeVar
 
-from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, LATEST_MS, Driver, Garbled, NoAnswer, Timed
+from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, READ_TRIES, Driver, Garbled, NoAnswer, Timed
+from gateway.adapters.lines.manner import Manner
 from gateway.adapters.lines.transport import LineDown
 from gateway.domain.jobs import Answered, Failed, Fault, Outcome
 from gateway.domain.readings import Item, Reading
@@ -18,10 +20,6 @@ from protocols.quantities import Measurement, quantity
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-MARGIN_MS = 200
-"""A meter that once answered late is waited for that much longer than it took."""
-
 
 class NotSent(Exception):
     """Something failed before the order could be sent; the cause says what."""
@@ -70,25 +68,69 @@ def never_raises(perform: Callable[P, Awaitable[Answered]]) -> Callable[P, Corou
 
 
 class Asker:
-    """Asks one device on a line, and is as patient with it as it has shown to need."""
+    """Asks one device on a line, in the manner that it has shown to need.
 
-    def __init__(self, driver: Driver, *, gap_ms: int = GAP_MS, first_byte_timeout_ms: int = FIRST_BYTE_MS) -> None:
+    preamble: FE of its profile, None where the protocol has none. lead_chars: silence in front of a question, in characters.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        gap_ms: int = GAP_MS,
+        first_byte_timeout_ms: int = FIRST_BYTE_MS,
+        preamble: int | None = None,
+        lead_chars: float = 0.0,
+    ) -> None:
         self.driver = driver
-        self._gap_ms = gap_ms
-        self._patience_ms = first_byte_timeout_ms
+        self.manner = Manner(first_byte_timeout_ms=first_byte_timeout_ms, preamble=preamble)
+        self._gap_ms, self._lead_chars = gap_ms, lead_chars
 
     async def once(self, exchange: Exchange[T]) -> Timed[T]:
-        """One try. Raises what the driver raises."""
+        """One try of an order or a rare question, with at least the standard's patience. Raises what the driver raises."""
+        return await self._run(exchange, self.manner.timeout_ms(routine=False))
+
+    async def poll(self, question: Callable[[int], Exchange[T]], size: Callable[[T], int], *, routine: bool = True) -> Timed[T]:
+        """One try of a read, as short as the device allows. question: made for so many FE; size: bytes of an answer's data.
+
+        routine: not so for what takes a device longer to find than its present values. Raises what the driver raises.
+        """
+        wake_up = self.manner.wake_up
+        used = 0 if wake_up is None else wake_up.count
         try:
-            return await self.driver.run(exchange, first_byte_timeout_ms=self._patience_ms, gap_ms=self._gap_ms)
+            answer = await self._run(question(used), self.manner.timeout_ms(routine), size)
         except NoAnswer as error:
-            if error.late_ms is not None:
-                self._patience_ms = min(max(self._patience_ms, error.late_ms + MARGIN_MS), LATEST_MS)
+            if wake_up is not None and type(error) is NoAnswer and error.late_ms is None:
+                wake_up.silent(used)
             raise
+        if wake_up is not None:
+            wake_up.answered(used)
+        return answer
 
     async def read(self, question: Callable[[], Exchange[T]]) -> Timed[T]:
         """A read with new tries. Raises what the driver raises."""
-        return await self.driver.ask(question, first_byte_timeout_ms=self._patience_ms, gap_ms=self._gap_ms)
+        for _ in range(READ_TRIES - 1):
+            with contextlib.suppress(NoAnswer, Malformed):
+                return await self.once(question())
+        return await self.once(question())
+
+    async def _run(self, exchange: Exchange[T], timeout_ms: int, size: Callable[[T], int] | None = None) -> Timed[T]:
+        manner = self.manner
+        try:
+            answer = await self.driver.run(
+                exchange, first_byte_timeout_ms=timeout_ms, gap_ms=self._gap_ms, lead_chars=self._lead_chars, who=manner
+            )
+        except Refused:
+            manner.answered(None)
+            raise
+        except Malformed:
+            manner.unanswered()
+            raise
+        except NoAnswer as error:
+            manner.unanswered(error.late_ms)
+            raise
+        manner.answered(answer.delay_ms, size(answer.value) if size else 0)
+        return answer
 
 
 class Turns(Generic[T]):
@@ -120,7 +162,8 @@ def reading(meter: str, answers: Sequence[Timed[Sequence[Measurement]]]) -> Read
 
 
 def _item(measurement: Measurement) -> Item:
-    return Item(measurement.quantity, measurement.value, measurement.unit, quantity(measurement.quantity).obis)
+    obis = quantity(measurement.quantity).obis
+    return Item(measurement.quantity, measurement.value, measurement.unit, obis, measurement.coarse)
 
 
 def power_w(measurements: Sequence[Measurement]) -> int | None:

@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import serial
+from serial.rs485 import RS485Settings
 
 from gateway.adapters.clock import Clock
-from gateway.adapters.lines.driver import Driver
-from gateway.adapters.lines.serial import SerialTransport
+from gateway.adapters.lines.driver import Driver, NoAnswer
+from gateway.adapters.lines.serial import Rs485, SerialTransport
 from gateway.adapters.lines.transport import MAX_UNREAD, Inbox, LineDown
 from protocols.modbus.frames import rtu_pack
 from protocols.modbus.master import ReadRegisters
+from tests.simulation.memory_line import MemoryLine
+from tests.simulation.virtual_loop import VirtualClock, in_virtual_time
 
 
 class Wire:
@@ -86,7 +90,7 @@ async def test_a_port_that_cannot_be_opened_says_why(tmp_path: Path, prepare: ob
         await SerialTransport(prepare(tmp_path)).open()
 
 
-async def test_two_programs_cannot_share_a_port(wire: Wire) -> None:
+async def test_pain_10_two_programs_cannot_share_a_port(wire: Wire) -> None:
     first, second = SerialTransport(str(wire.path)), SerialTransport(str(wire.path))
     await first.open()
     with pytest.raises(LineDown, match="is in use by another program"):
@@ -94,6 +98,55 @@ async def test_two_programs_cannot_share_a_port(wire: Wire) -> None:
     await first.close()
     await second.open()
     await second.close()
+
+
+async def test_what_a_pty_cannot_hold_is_said_once(wire: Wire) -> None:
+    told: list[str] = []
+    port = SerialTransport(str(wire.path), stopbits=2, rs485=Rs485(), tell=told.append)
+    for _ in range(3):
+        await port.open()
+    await port.close()
+    parity, direction = told
+    assert parity == f"{wire.path} is a pseudo-terminal, which cannot hold parity: it is set to 8N2 instead of 8E2."
+    assert "does not take RS-485 direction settings" in direction and "Inappropriate ioctl" in direction
+    quiet = SerialTransport(str(wire.path), parity="N", tell=told.append)
+    await quiet.open()
+    await quiet.close()
+    assert len(told) == 2
+
+
+async def test_direction_settings_reach_the_kernel(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RS485Settings] = []
+    monkeypatch.setattr(serial.Serial, "_set_rs485_mode", lambda _, settings: asked.append(settings))
+    port = SerialTransport(str(wire.path), rs485=Rs485(rts_tx=False, rts_rx=True, delay_tx_ms=2, delay_rx_ms=5))
+    await port.open()
+    await port.close()
+    (told,) = map(vars, asked)
+    assert (told["rts_level_for_tx"], told["rts_level_for_rx"]) == (False, True)
+    assert (told["delay_before_tx"], told["delay_before_rx"]) == (0.002, 0.005)
+
+
+async def test_pain_13_an_adapter_is_asked_not_to_keep_bytes_back(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(serial.Serial, "set_low_latency_mode", lambda _, on: asked.append(on))
+    port = SerialTransport(str(wire.path))
+    await port.open()
+    await port.close()
+    assert asked == [True]
+
+
+@in_virtual_time
+async def test_pain_03_wrong_and_missing_answers_leave_the_port_open() -> None:
+    good = rtu_pack(1, b"\x03\x02\x00\x07")
+    answers = iter([b"", rtu_pack(2, b"\x03\x02\x00\x07"), good[:-1] + b"\x00", b"\x00\xff\x7f", b"", good])
+    line = MemoryLine(lambda _: [(0.02, answer)] if (answer := next(answers)) else [])
+    driver = Driver(line, baud=9600, clock=VirtualClock())
+    for _ in range(5):
+        assert await driver.ensure_open() is None
+        with pytest.raises(NoAnswer):
+            await driver.run(ReadRegisters(1, 3, 0, 1))
+    assert (await driver.run(ReadRegisters(1, 3, 0, 1))).value == (7,)
+    assert line.opened == 1
 
 
 async def test_a_lost_adapter_is_known_at_once_and_used_again_under_its_stable_name(wire: Wire) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from firmware_sim.loads import Constant
 from gateway.adapters.lines.driver import Driver
-from gateway.adapters.meter_links.dlt645_link import ClockBroadcast, Dlt645Link, Password
+from gateway.adapters.meter_links.dlt645_clock import ClockBroadcast
+from gateway.adapters.meter_links.dlt645_link import Dlt645Link, Password
 from gateway.adapters.meter_links.modbus_link import ModbusLink
 from gateway.adapters.profiles import profile
 from gateway.domain.jobs import Answered, ClockJob, Failed, Fault, Group, Outcome, ReadbackJob, ReadJob, SwitchJob
@@ -250,7 +251,7 @@ async def test_the_clock_is_broadcast_in_local_time_but_not_near_the_full_hour()
     station = site.street.station("three")
     broadcast = ClockBroadcast(site.drivers["rs"], "Asia/Shanghai", clock=site.clock)
     assert fault(await broadcast.perform(ClockJob("rs"))) == (Fault.REQUEST, True)
-    await asyncio.sleep(1800)
+    await asyncio.sleep(2160)
     station.advance(round(asyncio.get_running_loop().time() * 1e6))
     station.meter.set_clock(station.meter.local_us - 120_000_000)
     assert isinstance(await broadcast.perform(ClockJob("rs")), Answered)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from firmware_sim.config import parse
-from firmware_sim.line import Port
+from firmware_sim.line import Port, PtyLine
 from firmware_sim.serve import Simulator
 from gateway.adapters.clock import Clock
 from gateway.adapters.lines.driver import Driver
@@ -73,6 +73,7 @@ async def street(tmp_path: Path) -> AsyncIterator[Street]:
     await simulator.open()
     drivers = {}
     for name, end in simulator.endpoints.items():
+        assert isinstance(end, Port | PtyLine)
         transport = TcpTransport(end.host, end.port) if isinstance(end, Port) else SerialTransport(end.path, baud=9600)
         modbus_tcp = name in ("net", "coils")
         drivers[name] = Driver(transport, baud=None if modbus_tcp else 9600, clock=Clock(), numbered=modbus_tcp)

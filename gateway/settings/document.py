@@ -10,14 +10,15 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from gateway.domain.requests import valid_id
-from gateway.domain.units import DECIMALS, parse_money, parse_price, parse_signed_money
+from gateway.domain.units import parse_money, parse_price, parse_signed_money
+from gateway.settings.lines import Line, shared_ports
+from gateway.settings.words import Address, Currency, Id, Listen, Price, Ratio, Service, Table, Zone
 
 
 class SettingsError(ValueError):
@@ -28,52 +29,6 @@ class SettingsError(ValueError):
         super().__init__("\n".join(errors))
 
 
-def _id(text: str) -> str:
-    if not valid_id(text):
-        raise ValueError("an id is 1 to 64 letters, digits, _ or -")
-    return text
-
-
-def _zone(text: str) -> str:
-    try:
-        ZoneInfo(text)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{text!r} is no time zone; write one like Asia/Shanghai") from None
-    return text
-
-
-def _currency(text: str) -> str:
-    if text not in DECIMALS:
-        raise ValueError(f"currency {text!r} is not known here; known are {', '.join(sorted(DECIMALS))}")
-    return text
-
-
-def _listen(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise ValueError(f"{text!r} is no address to listen on; write HOST:PORT like 127.0.0.1:8080")
-    return text
-
-
-def _price(text: str) -> str:
-    parse_price(text)
-    return text
-
-
-Id = Annotated[str, AfterValidator(_id)]
-Zone = Annotated[str, AfterValidator(_zone)]
-Currency = Annotated[str, AfterValidator(_currency)]
-Listen = Annotated[str, AfterValidator(_listen)]
-Price = Annotated[str, AfterValidator(_price)]
-Address = Annotated[str, StringConstraints(pattern=r"^([0-9]{1,12})$")]
-
-
-class Table(BaseModel):
-    """A table of the file: an unknown key is an error, and so is a value of another type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
 class Gateway(Table):
     id: Id
     data: str = "data"
@@ -82,7 +37,12 @@ class Gateway(Table):
 
 
 class Store(Table):
+    """url: where the money stands. The others: how long what is not money is kept."""
+
     url: str | None = None
+    readings_days: Annotated[int, Field(ge=40, le=36_500)] = 396
+    acknowledged_days: Annotated[int, Field(ge=1, le=3_650)] = 7
+    acknowledged_money_days: Annotated[int, Field(ge=1, le=3_650)] = 90
 
 
 class Http(Table):
@@ -108,27 +68,20 @@ class Uplink(Table):
     acknowledge: Literal["central", "broker"] = "central"
 
 
+class Security(Table):
+    """A crypto service that makes MACs for meters; its bearer token stands in a secret file."""
+
+    url: Service | None = None
+    token_file: str | None = None
+
+
 class Clock(Table):
+    """source: what vouches for our clock. keep_meters: the meters' clocks are looked at and set; meter_zone: the time they show,
+    by default the gateway's zone; meters without summer time are in one like Etc/GMT-8."""
+
     source: Literal["ntp", "vouched"] = "ntp"
-
-
-class Line(Table):
-    id: Id
-    kind: Literal["serial", "tcp", "modbus-tcp"]
-    device: str | None = None
-    host: str | None = None
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    baud: Annotated[int, Field(ge=300, le=921_600)] = 2400
-    parity: Literal["N", "E", "O"] = "E"
-    gap_ms: Annotated[int, Field(ge=0, le=1000)] = 20
-
-    @model_validator(mode="after")
-    def _reached(self) -> Self:
-        if self.kind == "serial" and not self.device:
-            raise ValueError("a serial line needs a device, like /dev/serial/by-id/...")
-        if self.kind != "serial" and (not self.host or self.port is None):
-            raise ValueError(f"a {self.kind} line needs host and port")
-        return self
+    keep_meters: bool = True
+    meter_zone: Zone | None = None
 
 
 class SeparateSwitch(Table):
@@ -141,6 +94,8 @@ class SeparateSwitch(Table):
 
 
 class Meter(Table):
+    """ct, pt: ratios of the transformers in front of a meter that shows secondary values. max_power_w: in front of them."""
+
     line: Id
     address: Address
     profile: str
@@ -148,7 +103,9 @@ class Meter(Table):
     account: Id | None = None
     point: Id | None = None
     password: str | None = None
-    max_power_w: Annotated[int, Field(ge=1, le=100_000_000)] = 60_000
+    max_power_w: Annotated[int, Field(ge=1, le=1_000_000_000)] = 60_000
+    ct: Ratio = "1"
+    pt: Ratio = "1"
     cut_with_account: bool = True
     switch: SeparateSwitch | None = None
 
@@ -156,6 +113,11 @@ class Meter(Table):
     def name(self) -> str:
         """The operator's id, by default line-address."""
         return self.id or f"{self.line}-{self.address}"
+
+    @property
+    def ratio(self) -> Fraction:
+        """Of all transformers together."""
+        return Fraction(self.ct) * Fraction(self.pt)
 
 
 class Policy(Table):
@@ -232,12 +194,38 @@ class Tariff(Table):
 
 
 class Scheme(Table):
-    """How often each group of values is read, in seconds."""
+    """What is collected, and when. billing_s, instant_s, switch_s: how often the live scheme polls each group, in seconds.
+
+    A key that is left out is that of the shipped scheme of this id (config/schemes); target in per cent.
+    """
 
     id: Id = "live"
+    want: Literal["live", "day", "month", "curve", "events"] | None = None
+    enabled: bool = True
     billing_s: Annotated[int, Field(ge=1)] = 900
     instant_s: Annotated[int, Field(ge=1)] = 60
     switch_s: Annotated[int, Field(ge=1)] = 300
+    cron: str | None = None
+    window_min: Annotated[int, Field(ge=1, le=44_640)] | None = None
+    step_min: Literal[1, 5, 10, 15, 30, 60] | None = None
+    priority: Annotated[int, Field(ge=0, le=9)] | None = None
+    retries: Annotated[int, Field(ge=0, le=100)] | None = None
+    target: Annotated[str, StringConstraints(pattern=r"^(100(\.00?)?|[0-9]{1,2}(\.[0-9]{1,2})?)$")] | None = None
+    meters: list[Id] | None = None
+    lines: list[Id] | None = None
+
+    @property
+    def polls(self) -> bool:
+        """Whether this is the scheme of the present."""
+        return self.want == "live" or (self.want is None and self.id == "live")
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        periods = {"billing_s", "instant_s", "switch_s"}
+        foreign = self.model_fields_set - {"id", "want"} - periods if self.polls else self.model_fields_set & periods
+        if foreign:
+            raise ValueError(f"a scheme for {self.want or self.id} has no {', '.join(sorted(foreign))}")
+        return self
 
 
 class Settings(Table):
@@ -250,15 +238,21 @@ class Settings(Table):
     mqtt: Mqtt | None = None
     uplink: Uplink = Uplink()
     clock: Clock = Clock()
+    security: Security = Security()
     line: list[Line] = []
     meter: list[Meter] = []
     account: list[Account] = []
     tariff: list[Tariff] = []
-    scheme: Annotated[list[Scheme], Field(max_length=1)] = []
+    scheme: list[Scheme] = []
+
+    @property
+    def meter_zone(self) -> str:
+        """The time that the meters' clocks show."""
+        return self.clock.meter_zone or self.gateway.zone
 
     def live(self) -> Scheme:
-        """The one collection scheme of this first form."""
-        return self.scheme[0] if self.scheme else Scheme()
+        """The scheme of the polls."""
+        return next((scheme for scheme in self.scheme if scheme.polls), Scheme())
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -338,7 +332,7 @@ def _across(settings: Settings) -> list[str]:
         errors.append('bank: signatures = "off" is allowed only where http.listen is on loopback')
     if settings.mqtt is not None and settings.mqtt.commands and settings.mqtt.host not in ("127.0.0.1", "::1", "localhost"):
         errors.append("mqtt: commands are unsigned in this version and are taken only from a broker on loopback")
-    return errors
+    return errors + shared_ports(settings.line, settings.http.listen)
 
 
 def _doubles(settings: Settings) -> list[str]:
@@ -348,6 +342,7 @@ def _doubles(settings: Settings) -> list[str]:
         ("meter", [meter.name for meter in settings.meter]),
         ("account", [account.id for account in settings.account]),
         ("tariff", [tariff.id for tariff in settings.tariff]),
+        ("scheme", [scheme.id for scheme in settings.scheme]),
     ):
         errors += [f"{what} {name}: is there twice" for name in sorted({n for n in names if names.count(n) > 1})]
     seen: dict[tuple[str, str], str] = {}
