@@ -51,6 +51,8 @@ class Payloads:
         if kind is Up.READING:
             for name in ("asked", "answered", "stored"):
                 body[name] = _moment(body.pop(f"{name}_ms", None))
+            if (taken := body.pop("taken_ms", None)) is not None:
+                body["taken"] = _moment(taken)
         else:
             body["at"] = format_moment(message.at_ms)
         return body

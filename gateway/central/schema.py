@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "1"
+VERSION = "2"
 
 metadata = MetaData()
 
@@ -67,8 +67,12 @@ reading = Table(
     _int("asked_ms"),
     _int("answered_ms"),
     _int("stored_ms"),
+    Column("taken_ms", BigInteger, nullable=True),
     Index("central_reading_meter", "gateway", "meter", "answered_ms"),
 )
+
+OLDER = {"1": ("ALTER TABLE central_reading ADD COLUMN taken_ms BIGINT",)}
+"""What brings the tables of an older version to the next one."""
 
 item = Table(
     "central_item",

@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 import structlog
 
+from gateway.adapters import event_loop
 from gateway.adapters.mqtt_link import Broker, MqttSession
 from gateway.central import arrivals
 from gateway.central.arrivals import Arrival
@@ -146,7 +147,7 @@ def serve(config: CentralConfig, folder: Path, *, say_ready: bool = False) -> No
     broker = config.broker(folder)
     store = CentralStore.open(config.store_url(folder))
     try:
-        asyncio.run(_serve(Central(store, broker, config.topics(), identifier=config.central.id), say_ready))
+        event_loop.run(_serve(Central(store, broker, config.topics(), identifier=config.central.id), say_ready))
     finally:
         store.close()
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Table, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -114,6 +114,10 @@ class CentralStore:
         version = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "schema"))
         if version is None:
             connection.execute(insert(schema.meta).values(key="schema", value=schema.VERSION))
+        elif version in schema.OLDER:
+            for statement in schema.OLDER[version]:
+                connection.execute(text(statement))
+            connection.execute(update(schema.meta).where(schema.meta.c.key == "schema").values(value=schema.VERSION))
         elif version != schema.VERSION:
             raise StoreUnusable(f"the central store has schema {version}, we know {schema.VERSION}: use a newer wattgate")
 
@@ -172,6 +176,7 @@ def _reading(meter: str, said: ReadingMessage) -> Row:
         "asked_ms": parse_moment(said.asked),
         "answered_ms": parse_moment(said.answered),
         "stored_ms": parse_moment(said.stored),
+        "taken_ms": None if said.taken is None else parse_moment(said.taken),
     }
 
 

@@ -63,8 +63,9 @@ class Item(_Strict, frozen=True):
     obis: Annotated[str, Meta(max_length=32)] | None = None
 
 
-class ReadingMessage(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One reading of the meter in the topic. asked, answered, stored: RFC 3339."""
+class ReadingMessage(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One reading of the meter in the topic. asked, answered, stored: RFC 3339; taken: when the meter itself took the values, where
+    that is not when it answered."""
 
     point: Annotated[str, Meta(max_length=64)]
     items: Annotated[tuple[Item, ...], Meta(max_length=1000)]
@@ -73,9 +74,10 @@ class ReadingMessage(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=
     asked: Moment
     answered: Moment
     stored: Moment
+    taken: Moment | None = None
 
     def __post_init__(self) -> None:
-        for moment in (self.asked, self.answered, self.stored):
+        for moment in (self.asked, self.answered, self.stored, self.taken or self.stored):
             parse_moment(moment)
 
 

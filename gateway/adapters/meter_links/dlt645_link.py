@@ -5,24 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Protocol
-from zoneinfo import ZoneInfo
+from datetime import datetime
+from typing import Protocol, TypeVar
 
-from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, Driver, NoAnswer, Timed, WallClock
-from gateway.adapters.lines.transport import LineDown
-from gateway.adapters.meter_links.outcomes import Asker, NotSent, Turns, Unfit, never_raises, power_w, reading
-from gateway.domain.jobs import Answered, ClockJob, Group, Job, ReadbackJob, ReadJob, SwitchJob
+from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, Driver, Garbled, NoAnswer, Timed, WallClock
+from gateway.adapters.lines.manner import MannerState
+from gateway.adapters.meter_links.dlt645_clock import Dlt645Clock
+from gateway.adapters.meter_links.dlt645_history import Dlt645History
+from gateway.adapters.meter_links.outcomes import Asker, Turns, Unfit, never_raises, power_w, reading
+from gateway.domain.jobs import (
+    Answered,
+    ClockReadJob,
+    ClockSeen,
+    ClockSetJob,
+    Group,
+    HistoryJob,
+    Job,
+    ReadbackJob,
+    ReadJob,
+    SwitchJob,
+)
 from gateway.domain.meters import Contact
+from gateway.domain.readings import Reading
 from gateway.domain.supply import SwitchReading, Verb
-from protocols.dlt645.master import Action, BroadcastTime, Control, Read, ReadAnswer, relay_state
-from protocols.dlt645.values import decode_clock
+from protocols.dlt645.master import Action, Control, Read, ReadAnswer, Write, relay_state
 from protocols.errors import Malformed, ProtocolError, Refused, RequestError
+from protocols.exchange import Exchange
 from protocols.profiles import InternalSwitch, MeterProfile, ProfileError
 from protocols.quantities import Measurement
-
-OFFSET_FRESH_S = 3600
-"""A meter's clock is compared with ours at most so long before a command's expiry is computed from it (prepayment.md 5, F3)."""
 
 REFUSED_PASSWORDS = 2
 REFUSED_WITHIN_S = 24 * 3600
@@ -30,12 +40,15 @@ REFUSED_WITHIN_S = 24 * 3600
 
 ACTIONS = {Verb.CUT: Action.CUT, Verb.RESTORE: Action.CLOSE, Verb.ALLOW_CLOSE: Action.ALLOW_CLOSE}
 POWER = "0203"
+FIRST_OF = {f"02{n:02}": "00" if 3 <= n <= 6 else "01" for n in range(1, 10)}
+"""How the blocks of instantaneous values begin: powers and their factors with a total, others with phase A (dlt645.md 8.3)."""
+
 NO_DATA = "no requested data"
-NO_BLOCK = 3
-"""Refusals of a block in a row after which a meter has none: one may be a busy moment, and would hold the bill until a restart."""
+PAST = ("03", "05", "06")
+"""Events, freezes and load profile: what a meter has to look for."""
 
 _PASSWORD = "password"
-_EPOCH = datetime(1970, 1, 1)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,7 @@ class PasswordBook(Protocol):
 
 
 class Dlt645Link:
-    """One meter. address: 1 to 12 digits. password_class: another than the profile's. operator: 8 digits."""
+    """One meter. address: 1 to 12 digits. password_class: another than the profile's. operator: 8 digits. zone: of its clock."""
 
     def __init__(
         self,
@@ -72,6 +85,7 @@ class Dlt645Link:
         operator: str = "00000000",
         gap_ms: int = GAP_MS,
         first_byte_timeout_ms: int = FIRST_BYTE_MS,
+        zone: str = "Asia/Shanghai",
     ) -> None:
         if profile.dlt645 is None:
             raise ProfileError(f"profile {profile.name} is {profile.protocol} and cannot be used for a DL/T 645 meter")
@@ -79,23 +93,36 @@ class Dlt645Link:
         self._meter, self._address = meter, address.zfill(12)
         self._clock, self._passwords, self._operator = clock, passwords, operator
         self._password_class = password_class or self._reads.password_class
-        self._asker = Asker(driver, gap_ms=gap_ms, first_byte_timeout_ms=first_byte_timeout_ms)
-        self._billing = list(self._reads.billing)
+        self._asker = Asker(
+            driver, gap_ms=gap_ms, first_byte_timeout_ms=first_byte_timeout_ms, preamble=self._reads.preamble
+        )
         self._instant = Turns(self._reads.instant, lambda di: di.startswith(POWER))
-        self._no_block = 0
-        self._offset: tuple[float, int] | None = None
+        self._meter_clock = Dlt645Clock(self._asker, self._address, self._reads.clock, self._reads.preamble, zone, clock)
         self._refused_at: list[float] = []
+        self._history = Dlt645History(meter, profile, zone, clock=clock, ask=self._read, live=self._bill)
+
+    @property
+    def clock_seen(self) -> ClockSeen | None:
+        """How far off the meter's clock was, by a look of the last hour."""
+        return self._meter_clock.seen
+
+    @property
+    def manner(self) -> MannerState:
+        """What the meter has shown of itself."""
+        return self._asker.manner.state()
 
     @never_raises
     async def perform(self, job: Job) -> Answered:
         """Do this job: a read is one exchange, a read-back relay and load; before an order the meter's clock is read if need be."""
         match job:
             case ReadJob(group=Group.BILLING):
-                return Answered(reading(self._meter, [await self._bill(n) for n in range(len(self._billing))]))
+                return Answered(await self._bill())
+            case HistoryJob():
+                return await self._history.perform(job)
             case ReadJob(group=Group.INSTANT) if self._instant:
-                answer = await self._read(self._instant.current)
+                values = await self._values(self._instant.current)
                 self._instant.advance()
-                return Answered(reading(self._meter, [_items(answer)]))
+                return Answered(reading(self._meter, [values]))
             case ReadJob(group=Group.SWITCH) if self._switches:
                 answer = await self._read(self._reads.status[0])
                 return Answered(reading(self._meter, [_items(answer)]), _switch(answer, None))
@@ -107,40 +134,71 @@ class Dlt645Link:
             case SwitchJob() if self._switches:
                 await self._order(job)
                 return Answered()
+            case ClockReadJob():
+                return Answered(clock=await self._meter_clock.look())
+            case ClockSetJob():
+                return Answered(clock=await self._meter_clock.correct(self._write))
             case SwitchJob():
                 raise Unfit(f"meter {self._meter} has no switch in its profile")
         raise RequestError(f"the profile of meter {self._meter} has nothing for this job")
 
-    async def _read(self, di: str) -> Timed[ReadAnswer]:
-        return await self._asker.once(Read(self._address, di, self._reads.preamble))
+    async def _read(self, di: str, *, count: int | None = None, when: datetime | None = None) -> Timed[ReadAnswer]:
+        return await self._asker.poll(
+            lambda preamble: Read(self._address, di, preamble, count=count, when=when),
+            lambda answer: len(answer.data),
+            routine=not di.startswith(PAST),
+        )
 
-    async def _bill(self, n: int) -> Timed[Sequence[Measurement]]:
-        """A register block, or its total alone where the meter refuses the block; when it always does, that is remembered."""
-        di = self._billing[n]
+    async def _bill(self) -> Reading:
+        return reading(self._meter, [await self._values(di) for di in self._reads.billing])
+
+    async def _values(self, di: str) -> Timed[Sequence[Measurement]]:
+        """What this identifier stands for; of a block its first value alone where the meter has none, or the line garbles it."""
+        single = _single_of(di)
+        if single is None:
+            return _items(await self._read(di))
+        block = self._asker.manner.block(di)
+        whole = block.whole
         try:
-            answer = _items(await self._read(di))
-            self._no_block = 0
-            return answer
+            answer = await self._read(di if whole else single)
         except Refused as refused:
-            total = _total_of(di)
-            if total is None or NO_DATA not in refused.flags:
+            if not whole or NO_DATA not in refused.flags:
                 raise
-            answer = _items(await self._read(total))
-            self._no_block += 1
-            if self._no_block >= NO_BLOCK:
-                self._billing[n] = total
-            return answer
+            answer = await self._read(single)
+            block.refused()
+            return _items(answer)
+        except (Garbled, Malformed):
+            block.garbled(whole)
+            raise
+        block.came(whole)
+        return _items(answer)
 
     async def _load(self) -> Timed[Sequence[Measurement]] | None:
         """The power, None when the meter does not tell: the relay's word stands without it."""
         power = next((di for di in self._reads.instant if di.startswith(POWER)), None)
         try:
-            return None if power is None else _items(await self._read(power))
+            return None if power is None else await self._values(power)
         except (NoAnswer, ProtocolError):
             return None
 
     async def _order(self, job: SwitchJob) -> None:
         """Send the control frame, once. Raises Unfit or NotSent when it was not."""
+        level, digits = self._credentials()
+        expiry = await self._meter_clock.expiry(job.expires_ms)
+        action, preamble = ACTIONS[job.verb], self._reads.preamble
+        try:
+            await self._guarded(Control(self._address, action, expiry, level, digits, self._operator, preamble=preamble))
+        except Refused:
+            self._meter_clock.forget()  # an expiry that the meter thinks passed is refused too: look at its clock again
+            raise
+
+    async def _write(self, di: str, data: bytes) -> None:
+        """Write a parameter, once. Raises Unfit when it was not sent."""
+        level, digits = self._credentials()
+        await self._guarded(Write(self._address, di, data, level, digits, self._operator, self._reads.preamble))
+
+    def _credentials(self) -> tuple[int, str]:
+        """Level and digits of the meter's password. Raises Unfit where there is none, or it was refused twice within a day."""
         now = asyncio.get_running_loop().time()
         self._refused_at = [at for at in self._refused_at if now - at < REFUSED_WITHIN_S]
         if len(self._refused_at) >= REFUSED_PASSWORDS:
@@ -149,61 +207,16 @@ class Dlt645Link:
             password = self._passwords.password(self._password_class)
         except LookupError:
             raise Unfit(f"not sent: there is no password class {self._password_class}") from None
-        expiry = _EPOCH + timedelta(seconds=(job.expires_ms + await self._clock_offset_ms()) // 1000)
-        level = self._reads.authority if password.level is None else password.level
-        control = Control(
-            self._address, ACTIONS[job.verb], expiry, level, password.digits, self._operator, preamble=self._reads.preamble
-        )
+        return self._reads.authority if password.level is None else password.level, password.digits
+
+    async def _guarded(self, exchange: Exchange[T]) -> None:
+        """Send what needs a password, once, and count a refusal of it."""
         try:
-            await self._asker.once(control)
+            await self._asker.once(exchange)
         except Refused as refused:
             if any(_PASSWORD in flag for flag in refused.flags):
                 self._refused_at.append(asyncio.get_running_loop().time())
-            self._offset = None  # an expiry that the meter thinks passed is refused too: look at its clock again
             raise
-
-    async def _clock_offset_ms(self) -> int:
-        """The meter's local clock minus our UTC, measured within the last hour. Raises NotSent."""
-        now = asyncio.get_running_loop().time()
-        if self._offset is None or now - self._offset[0] > OFFSET_FRESH_S:
-            try:
-                self._offset = (now, await self._measure_clock_ms())
-            except (LineDown, NoAnswer, ProtocolError) as error:
-                raise NotSent("not sent, the meter's clock could not be read") from error
-        return self._offset[1]
-
-    async def _measure_clock_ms(self) -> int:
-        parts = [await self._clock_part(di) for di in self._reads.clock]
-        if len(parts) == 1:  # 0400010C: both in one
-            local = decode_clock(parts[0].value.data[3:], parts[0].value.data[:3])
-        else:
-            local = decode_clock(parts[0].value.data, parts[1].value.data)
-            if local is not None and (local.hour, local.minute) == (0, 0):  # the date may be yesterday's
-                local = decode_clock((await self._clock_part(self._reads.clock[0])).value.data, parts[1].value.data)
-        if local is None:
-            raise Malformed("the clock holds no date")
-        return (local - _EPOCH) // timedelta(milliseconds=1) - parts[-1].answered_ms
-
-    async def _clock_part(self, di: str) -> Timed[ReadAnswer]:
-        return await self._asker.read(lambda: Read(self._address, di, self._reads.preamble))
-
-
-class ClockBroadcast:
-    """Tells a line's meters the time of their zone; each obeys once a day within five minutes of its own (dlt645.md 3, code 08)."""
-
-    def __init__(self, driver: Driver, zone: str, *, clock: WallClock) -> None:
-        self._asker, self._zone, self._clock = Asker(driver), ZoneInfo(zone), clock
-
-    @never_raises
-    async def perform(self, job: Job) -> Answered:
-        """Send it, but never near the full hour, when meters freeze their registers."""
-        local = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC).astimezone(self._zone).replace(tzinfo=None)
-        if not isinstance(job, ClockJob):
-            raise RequestError("only the clock is broadcast")
-        if not 5 <= local.minute < 55:
-            raise RequestError("the clock is not set within five minutes of a full hour")
-        await self._asker.once(BroadcastTime(local))
-        return Answered()
 
 
 def _items(answer: Timed[ReadAnswer]) -> Timed[Sequence[Measurement]]:
@@ -217,8 +230,9 @@ def _switch(answer: Timed[ReadAnswer], load_w: int | None) -> SwitchReading:
     return SwitchReading(contact, "relay_bit", answer.answered_ms, load_w)
 
 
-def _total_of(di: str) -> str | None:
-    """The identifier of a register block's total alone; None when it is no block."""
-    if len(di) == 8 and di[4:6] == "FF":
-        return f"{di[:4]}00{di[6:]}"
-    return f"{di[:3]}0" if len(di) == 4 and di[3] == "F" else None
+def _single_of(di: str) -> str | None:
+    """The identifier of a block's total, or first phase, alone; None when it is no block with one (dlt645.md 8, 9)."""
+    if len(di) == 4:
+        return f"{di[:3]}0" if di[0] == "9" and di[3] == "F" else None
+    first = "00" if di.startswith("00") else FIRST_OF.get(di[:4])
+    return None if first is None or di[4:6] != "FF" else f"{di[:4]}{first}{di[6:]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
 
 from sqlalchemy import bindparam, select
@@ -25,6 +26,7 @@ SAVE_ACCOUNT = upsert(schema.account)
 _meters = select(schema.meter)
 METERS = Statement(_meters.order_by(schema.meter.c.id))
 METER = Statement(_meters.where(schema.meter.c.id == bindparam("meter")))
+METERS_ON = Statement(_meters.where(schema.meter.c.line == bindparam("line")).order_by(schema.meter.c.id))
 METERS_OF = Statement(_meters.where(schema.meter.c.account == bindparam("account")).order_by(schema.meter.c.id))
 SAVE_METER = upsert(schema.meter)
 
@@ -77,6 +79,9 @@ class Archive(Part):
     def meters_of(self, account: str) -> Sequence[Meter]:
         return [_meter(row) for row in self._session.rows(METERS_OF, account=account)]
 
+    def meters_on(self, line: str) -> Sequence[Meter]:
+        return [_meter(row) for row in self._session.rows(METERS_ON, line=line)]
+
     def save_meter(self, meter: Meter) -> None:
         self._session.change(
             SAVE_METER,
@@ -98,6 +103,8 @@ class Archive(Part):
             observed=meter.observed,
             observed_ms=meter.observed_ms,
             cut_reasons=encode(meter.cut_reasons),
+            capacity_wh=meter.capacity_wh,
+            ratio=str(meter.ratio),
         )
 
     def tariff(self, tariff: str) -> Tariff | None:
@@ -132,7 +139,7 @@ def _account(row: Row) -> Account:
 @lru_cache(maxsize=PARSED)
 def _meter(row: Row) -> Meter:
     ident, line, address, protocol, profile, account, point, switch, switch_line, feedback, with_account, *rest = row
-    settle_ms, max_power_w, count_wh, desired, observed, observed_ms, cut_reasons = rest
+    settle_ms, max_power_w, count_wh, desired, observed, observed_ms, cut_reasons, capacity_wh, ratio = rest
     return Meter(
         ident,
         line,
@@ -148,6 +155,8 @@ def _meter(row: Row) -> Meter:
         settle_ms,
         max_power_w,
         count_wh,
+        capacity_wh,
+        Fraction(ratio),
         Contact(desired),
         Contact(observed),
         observed_ms,

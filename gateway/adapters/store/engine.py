@@ -19,6 +19,9 @@ BUSY_TIMEOUT_MS = 5_000
 READERS = 3
 """Reading connections and their threads: pages, bank queries and plans beside each other; more only share the same processor."""
 
+CACHE_KB = 4_000
+"""Of the writing connection: a thousand pages. The system keeps the file in its own memory besides, so that more was not faster."""
+
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 """What is kept of the write-ahead log after it grew behind a long reader."""
 
@@ -111,7 +114,7 @@ def _open_sqlite(url: URL, create: bool) -> Database:
         journal = "TRUNCATE"
         notices = (f"SQLite {module.sqlite_version} can corrupt a database in WAL mode: using the slower TRUNCATE journal",)
     _touch(Path(url.database or ""), create)
-    durable = f"journal_mode={journal} synchronous=FULL foreign_keys=ON journal_size_limit={WAL_LIMIT_BYTES} cache_size=-16000"
+    durable = f"journal_mode={journal} synchronous=FULL foreign_keys=ON journal_size_limit={WAL_LIMIT_BYTES} cache_size=-{CACHE_KB}"
     writer = create_engine(url, module=module, pool_size=1, max_overflow=0)
     reader = create_engine(url, module=module, pool_size=READERS, max_overflow=0)
     _prepare_sqlite(writer, durable.split(), "BEGIN IMMEDIATE")

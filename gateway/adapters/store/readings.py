@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from sqlalchemy import Integer, bindparam, select
+from sqlalchemy import Integer, bindparam, select, update
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
@@ -21,6 +21,12 @@ SINCE = Statement(
     .order_by(_r.answered_ms, _r.id)
     .limit(bindparam("most", type_=Integer))
 )
+PAST = Statement(
+    select(schema.reading)
+    .where(_r.meter == bindparam("meter"), _r.source == bindparam("source"), _r.taken_ms == bindparam("taken_ms"))
+    .order_by(_r.id)
+)
+SET_QUALITY = Statement(update(schema.reading).where(_r.id == bindparam("number")).values(quality=bindparam("new_quality")))
 RENEW = upsert(schema.latest, where=lambda new: new.answered_ms >= schema.latest.c.answered_ms)
 LATEST = Statement(select(schema.latest).where(schema.latest.c.meter == bindparam("meter")).order_by(schema.latest.c.quantity))
 BILLING = Statement(select(schema.billing).where(schema.billing.c.meter == bindparam("meter")))
@@ -43,6 +49,7 @@ class Readings(Part):
             answered_ms=reading.answered_ms,
             stored_ms=stored_ms,
             items=encode(items),
+            taken_ms=reading.taken_ms,
         )
         if reading.source is Source.LIVE and items:
             at: dict[str, Value] = {"meter": reading.meter, "answered_ms": reading.answered_ms}
@@ -51,6 +58,12 @@ class Readings(Part):
 
     def readings(self, meter: str, since_ms: int, limit: int) -> Sequence[StoredReading]:
         return [_reading(row) for row in self._session.rows(SINCE, meter=meter, since_ms=since_ms, most=limit)]
+
+    def past_readings(self, meter: str, source: Source, taken_ms: int) -> Sequence[StoredReading]:
+        return [_reading(row) for row in self._session.rows(PAST, meter=meter, source=source, taken_ms=taken_ms)]
+
+    def set_quality(self, reading: int, quality: Quality) -> None:
+        self._session.change(SET_QUALITY, number=reading, new_quality=quality)
 
     def latest(self, meter: str) -> Mapping[str, LatestItem]:
         rows = self._session.rows(LATEST, meter=meter)
@@ -61,7 +74,7 @@ class Readings(Part):
         return None if row is None else _billing(row)
 
     def save_billing(self, billing: Billing) -> None:
-        confirmed, candidate = billing.confirmed, billing.candidate
+        confirmed, candidate, suspect = billing.confirmed, billing.candidate, billing.suspect
         self._session.change(
             SAVE_BILLING,
             meter=billing.meter,
@@ -71,6 +84,14 @@ class Readings(Part):
             candidate=None if candidate is None else encode(candidate.wh),
             first_wh=billing.first_wh,
             held=billing.held,
+            held_ms=billing.held_ms,
+            suspects=billing.suspects,
+            suspect_ms=None if suspect is None else suspect.at_ms,
+            suspect=None if suspect is None else encode(suspect.wh),
+            moved_ms=billing.moved_ms,
+            still_ms=billing.still_ms,
+            still_wms=billing.still_wms,
+            renewals=billing.renewals,
         )
 
 
@@ -83,15 +104,25 @@ def _item(quantity: str, value: str | None, unit: str, obis: str | None) -> Item
 
 
 def _reading(row: Row) -> StoredReading:
-    number, meter, point, quality, source, asked_ms, answered_ms, stored_ms, text = row
+    number, meter, point, quality, source, asked_ms, answered_ms, stored_ms, text, taken_ms = row
     items = tuple(_item(*item) for item in decode(text, list[tuple[str, str | None, str, str | None]]))
-    return StoredReading(number, Reading(meter, items, asked_ms, answered_ms, Source(source)), point, Quality(quality), stored_ms)
+    read = Reading(meter, items, asked_ms, answered_ms, Source(source), taken_ms)
+    return StoredReading(number, read, point, Quality(quality), stored_ms)
 
 
 def _billing(row: Row) -> Billing:
-    meter, confirmed_ms, confirmed, candidate_ms, candidate, first_wh, held = row
-    doubt = None if held is None else Doubt(held)
-    return Billing(meter, _registers(confirmed_ms, confirmed), _registers(candidate_ms, candidate), first_wh, doubt)
+    meter, confirmed_ms, confirmed, candidate_ms, candidate, first_wh, held, held_ms, suspects, suspect_ms, suspect, *still = row
+    return Billing(
+        meter,
+        _registers(confirmed_ms, confirmed),
+        _registers(candidate_ms, candidate),
+        first_wh,
+        None if held is None else Doubt(held),
+        held_ms,
+        suspects,
+        _registers(suspect_ms, suspect),
+        *still,
+    )
 
 
 def _registers(at_ms: int | None, text: str | None) -> Registers | None:

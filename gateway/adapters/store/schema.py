@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 
 NAMES = {
@@ -104,6 +105,8 @@ meter = Table(
     _text("observed"),
     _int("observed_ms", nullable=True),
     _text("cut_reasons"),
+    Column("capacity_wh", BigInteger, nullable=False, server_default="1000000000"),
+    Column("ratio", Text, nullable=False, server_default="1"),
     CheckConstraint("desired IN ('closed', 'open')", "desired"),
     CheckConstraint("count_wh > 0 AND max_power_w > 0 AND settle_ms >= 0", "bounds"),
     Index(None, "account"),
@@ -121,7 +124,17 @@ reading = Table(
     _int("answered_ms"),
     _int("stored_ms"),
     _text("items"),
+    _int("taken_ms", nullable=True),
     Index(None, "meter", "answered_ms"),
+)
+_of_the_past = reading.c.taken_ms.is_not(None)
+Index(
+    "ix_reading_past",
+    reading.c.meter,
+    reading.c.source,
+    reading.c.taken_ms,
+    sqlite_where=_of_the_past,
+    postgresql_where=_of_the_past,
 )
 
 latest = Table(
@@ -147,8 +160,36 @@ billing = Table(
     _text("candidate", nullable=True),
     _int("first_wh", nullable=True),
     _text("held", nullable=True),
+    _int("held_ms", nullable=True),
+    Column("suspects", BigInteger, nullable=False, server_default="0"),
+    _int("suspect_ms", nullable=True),
+    _text("suspect", nullable=True),
+    Column("moved_ms", BigInteger, nullable=False, server_default="0"),
+    Column("still_ms", BigInteger, nullable=False, server_default="0"),
+    Column("still_wms", BigInteger, nullable=False, server_default="0"),
+    Column("renewals", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("(confirmed_ms IS NULL) = (confirmed IS NULL)", "confirmed"),
     CheckConstraint("(candidate_ms IS NULL) = (candidate IS NULL)", "candidate"),
+)
+
+clock = Table(
+    "clock",
+    metadata,
+    Column("meter", Text, primary_key=True),
+    _text("state"),
+    _int("offset_ms", nullable=True),
+    _int("within_ms", nullable=True),
+    _int("seen_ms", nullable=True),
+    _int("tried_ms"),
+    _int("tries"),
+    _text("sent", nullable=True),
+    _int("sent_ms", nullable=True),
+    _int("off_ms", nullable=True),
+    _int("unheeded"),
+    _text("written"),
+    _text("refused"),
+    _int("blocked_ms", nullable=True),
+    sqlite_with_rowid=False,
 )
 
 entry = Table(
@@ -269,3 +310,91 @@ outbox = Table(
 )
 _waiting = outbox.c.acknowledged_ms.is_(None)
 Index("ix_outbox_waiting", outbox.c.seq, sqlite_where=_waiting, postgresql_where=_waiting)
+
+scheme = Table(
+    "scheme",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("want"),
+    _text("cron"),
+    _int("window_ms"),
+    _int("step_ms"),
+    _int("priority"),
+    _int("retries"),
+    _int("target"),
+    _text("meters"),
+)
+
+slot = Table(
+    "slot",
+    metadata,
+    _text("meter"),
+    _text("want"),
+    _int("at_ms"),
+    _text("scheme"),
+    _text("line"),
+    _text("source"),
+    _int("late_ms"),
+    _int("next_ms"),
+    _int("retries"),
+    _text("state"),
+    _int("tries"),
+    _int("read_ms", nullable=True),
+    _text("quality", nullable=True),
+    PrimaryKeyConstraint("meter", "want", "at_ms"),
+    CheckConstraint("state IN ('expected', 'read', 'unavailable')", "state"),
+    CheckConstraint("(state = 'read') = (read_ms IS NOT NULL)", "read"),
+    sqlite_with_rowid=False,
+)
+_expected = slot.c.state == literal_column("'expected'")
+Index("ix_slot_due", slot.c.line, slot.c.want, slot.c.next_ms, sqlite_where=_expected, postgresql_where=_expected)
+Index("ix_slot_window", slot.c.line, slot.c.want, slot.c.late_ms, sqlite_where=_expected, postgresql_where=_expected)
+_live = _expected & (slot.c.source == literal_column("'live'"))
+Index("ix_slot_live", slot.c.late_ms, sqlite_where=_live, postgresql_where=_live)
+
+completeness = Table(
+    "completeness",
+    metadata,
+    _text("day"),
+    _text("scheme"),
+    _text("line"),
+    _int("expected"),
+    _int("read"),
+    _int("in_time"),
+    _int("unavailable"),
+    _flag("judged"),
+    PrimaryKeyConstraint("day", "scheme", "line"),
+    sqlite_with_rowid=False,
+)
+
+meter_record = Table(
+    "meter_record",
+    metadata,
+    _text("meter"),
+    _text("kind"),
+    _text("key"),
+    _int("at_ms"),
+    PrimaryKeyConstraint("meter", "kind", "key"),
+    sqlite_with_rowid=False,
+)
+"""Records of meters' own event memories that were told once; kept for ever, a meter has ten of a kind and makes few."""
+
+day_sum = Table(
+    "day_sum",
+    metadata,
+    _text("meter"),
+    _text("day"),
+    _text("quantity"),
+    _text("unit"),
+    _int("count"),
+    _text("first"),
+    _int("first_ms"),
+    _text("last"),
+    _int("last_ms"),
+    _text("lowest"),
+    _text("highest"),
+    PrimaryKeyConstraint("meter", "day", "quantity"),
+    CheckConstraint("count > 0", "count"),
+    sqlite_with_rowid=False,
+)
+"""What is left of readings whose retention is over; values are decimal strings."""

@@ -6,18 +6,20 @@ from sqlalchemy import bindparam, select
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.archive import Archive
+from gateway.adapters.store.clocks import Clocks
 from gateway.adapters.store.commands import Commands
 from gateway.adapters.store.heads import Heads
 from gateway.adapters.store.money import Money
 from gateway.adapters.store.outbox import Outbox
 from gateway.adapters.store.readings import Readings
+from gateway.adapters.store.slots import Retention, Slots
 from gateway.adapters.store.statements import Session, Statement, upsert
 
 META = Statement(select(schema.meta.c.value).where(schema.meta.c.key == bindparam("name")))
 SET_META = upsert(schema.meta)
 
 
-class StoreTx(Archive, Readings, Money, Commands, Outbox):
+class StoreTx(Archive, Readings, Money, Commands, Outbox, Slots, Retention, Clocks):
     """All of a transaction. Errors of the database itself are raised as Unavailable."""
 
     def __init__(self, session: Session) -> None:

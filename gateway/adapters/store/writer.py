@@ -44,7 +44,10 @@ class _Waiting:
 
 
 class Store:
-    """An open store. Use cases come by `write`, queries by `read`; both raise ports.Unavailable when the store cannot."""
+    """An open store. Use cases come by `write`, queries by `read`; both raise ports.Unavailable when the store cannot.
+
+    written: how many batches were run so far; as long as it stays the same, nothing has changed.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Store:
         self._refusal: str | None = None  # why nothing more is taken in
         self._failure: str | None = None  # why what was taken in does not run either
         self._closed = False
+        self.written = 0
         self._turn = threading.Lock()  # one batch at a time, also with write_now from another thread
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._scheduled = False
@@ -233,6 +237,7 @@ class Store:
                 return _unavailable(self._failure, len(usecases))
             done = run_batch(self.database, usecases)
             self._failure = done.fatal
+            self.written += 1
         return done
 
     def _fail(self, sentence: str) -> None:

@@ -46,6 +46,15 @@ def test_a_reading() -> None:
     }
 
 
+def test_pain_22_a_value_of_the_past_leaves_with_its_own_time() -> None:
+    body: dict[str, Json] = {"point": "P1", "items": [], "quality": "confirmed", "source": "freeze"}
+    body["taken_ms"] = NOON_MS - 43_200_000
+    body |= {"asked_ms": NOON_MS - 500, "answered_ms": NOON_MS - 377, "stored_ms": NOON_MS}
+    _, fields = sent(Topic.READING, "M1", body)
+    assert (fields["taken"], fields["answered"]) == ("2026-11-21T00:00:00.000Z", "2026-11-21T11:59:59.623Z")
+    assert "taken_ms" not in fields
+
+
 def test_accounts_are_pseudonyms_at_every_depth() -> None:
     hidden = pseudonym(KEY, "A-17")
     assert len(hidden) == 16 and hidden != pseudonym(KEY[::-1], "A-17")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Table, create_engine, func, select, update
+from sqlalchemy import Table, create_engine, func, select, text, update
 
 from gateway.central import schema
 from gateway.central.arrivals import Unreadable
@@ -92,6 +92,28 @@ def test_contents_stand_in_their_tables(store: CentralStore) -> None:
     [result] = rows(store, schema.result)
     assert (result["command"], result["state"], result["final"]) == ("c-1", "verified", True)
     assert result["evidence"] == '["relay_bit", "load"]'
+
+
+def test_pain_22_a_value_of_the_past_keeps_its_own_time(store: CentralStore) -> None:
+    old = arrival(2, Up.READING, source="freeze", taken="2026-11-21T00:00:00.000Z")
+    store.save([arrival(1, Up.READING), old])
+    assert {reading["taken_ms"] for reading in rows(store, schema.reading)} == {None, NOW_MS // 86_400_000 * 86_400_000}
+
+
+def test_a_store_of_the_version_before_is_brought_forward(url: str) -> None:
+    store = CentralStore.open(url)
+    with store._database.writer.begin() as connection:
+        connection.execute(text("ALTER TABLE central_reading DROP COLUMN taken_ms"))
+        connection.execute(update(schema.meta).values(value="1"))
+    store.close()
+    for _ in range(2):
+        again = CentralStore.open(url)
+        assert [row["value"] for row in rows(again, schema.meta)] == [schema.VERSION]
+        again.close()
+    again = CentralStore.open(url)
+    again.save([arrival(1, Up.READING)])
+    assert rows(again, schema.reading)[0]["taken_ms"] is None
+    again.close()
 
 
 def test_a_message_that_is_not_understood_is_kept_as_it_came(store: CentralStore) -> None:

@@ -13,10 +13,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.adapters.store import Store
+from gateway.domain.clocks import MeterClock
 from gateway.domain.events import Event, EventKind, Outgoing, Topic
+from gateway.domain.jobs import Want
 from gateway.domain.ledger import GENESIS, Audit, Entry, EntryKind, Leg, PostedEntry, bank_clearing, customer, post
 from gateway.domain.readings import Billing, Item, Quality, Reading, Source
 from gateway.domain.requests import PaymentIdentity
+from gateway.domain.schemes import Completeness, SlotState, Tally
 from gateway.domain.supply import Command, CommandState
 from gateway.services.ports import Duplicate, LatestItem, OutboxState, Payment, StoredEvent, StoredReading, Tx, Unavailable
 from tests.gateway.adapters.store import rows
@@ -136,6 +139,25 @@ class ReadingsContract:
             store.write_now(lambda tx, billing=billing: tx.save_billing(billing))
             assert store.read_now(lambda tx: tx.billing(rows.METER.id)) == billing
         assert store.read_now(lambda tx: tx.billing("x")) is None
+
+    def test_clocks_come_back_by_line(self, store: Store) -> None:
+        store.write_now(archive)
+        other = MeterClock("elsewhere", seen=None)
+
+        def add(tx: Tx) -> None:
+            tx.save_meter(replace(rows.METER, id="elsewhere", line="bus-2", account=None))
+            tx.save_clock(MeterClock(rows.METER.id))
+            tx.save_clock(rows.CLOCK)
+            tx.save_clock(other)
+
+        store.write_now(add)
+
+        def look(tx: Tx) -> None:
+            assert (tx.clock(rows.METER.id), tx.clock("elsewhere"), tx.clock("nobody")) == (rows.CLOCK, other, None)
+            assert (tx.clocks("bus-1"), tx.clocks("bus-2"), tx.clocks("coils")) == ([rows.CLOCK], [other], [])
+            assert [meter.id for meter in tx.meters_on("bus-1")] == [rows.METER.id]
+
+        store.read_now(look)
 
 
 class MoneyContract:
@@ -340,6 +362,144 @@ class OutboxContract:
         assert store.read_now(lambda tx: tx.outgoing(0, 9))[0].published_ms is None
 
 
+class CollectionContract:
+    def test_schemes_come_back_change_and_go(self, store: Store) -> None:
+        store.write_now(lambda tx: tx.save_scheme(rows.SCHEME))
+        store.write_now(lambda tx: tx.save_scheme(replace(rows.SCHEME, id="a", meters={})))
+        store.write_now(lambda tx: tx.save_scheme(replace(rows.SCHEME, target=1)))
+        assert store.read_now(lambda tx: tx.schemes()) == [
+            replace(rows.SCHEME, id="a", meters={}),
+            replace(rows.SCHEME, target=1),
+        ]
+        assert store.read_now(lambda tx: tx.wanted()) == {Want.CURVE: rows.SCHEME.priority}
+        store.write_now(lambda tx: tx.save_scheme(replace(rows.SCHEME, id="b", want=Want.DAY, priority=1)))
+        store.write_now(lambda tx: tx.save_scheme(replace(rows.SCHEME, id="c", want=Want.DAY, priority=0)))
+        assert store.read_now(lambda tx: tx.wanted()) == {Want.CURVE: rows.SCHEME.priority, Want.DAY: 0}
+        for ident in "abc":
+            store.write_now(lambda tx, ident=ident: tx.drop_scheme(ident))
+        assert store.read_now(lambda tx: [scheme.id for scheme in tx.schemes()]) == [rows.SCHEME.id]
+
+    def test_a_slot_is_added_once_and_stays_as_it_is(self, store: Store) -> None:
+        later = replace(rows.SLOT, at_ms=rows.SLOT.at_ms + 1)
+        assert store.write_now(lambda tx: tx.add_slots([rows.SLOT, later])) == [rows.SLOT, later]
+        read = replace(rows.SLOT, state=SlotState.READ, read_ms=NOW_MS, quality=Quality.CONFIRMED)
+        store.write_now(lambda tx: tx.save_slot(read))
+        assert store.write_now(lambda tx: tx.add_slots([rows.SLOT, later])) == []
+        found = store.read_now(lambda tx: tx.slots(rows.SLOT.meter, rows.SLOT.want, rows.SLOT.at_ms, later.at_ms, 9))
+        assert found == [read, later]
+        assert store.read_now(lambda tx: tx.slots(rows.SLOT.meter, rows.SLOT.want, 0, later.at_ms, 1)) == [read]
+        assert store.read_now(lambda tx: tx.slots(rows.SLOT.meter, Want.DAY, 0, later.at_ms, 9)) == []
+
+    def test_a_slot_without_its_moment_of_reading_is_refused(self, store: Store) -> None:
+        with pytest.raises(Exception, match=r"(?i)check"):
+            store.write_now(lambda tx: tx.save_slot(replace(rows.SLOT, state=SlotState.READ, read_ms=None)))
+
+    def test_due_slots_are_those_expected_now_on_the_line_the_longest_due_first(self, store: Store) -> None:
+        slot = replace(rows.SLOT, state=SlotState.EXPECTED, read_ms=None, quality=None, line="n", want=Want.DAY)
+
+        def add(tx: Tx) -> None:
+            for n, next_ms in enumerate((30, 10, 20)):
+                tx.add_slots([replace(slot, at_ms=n, next_ms=next_ms, late_ms=slot.late_ms + n)])
+            tx.add_slots([replace(slot, at_ms=3, next_ms=5, line="other"), replace(slot, want=Want.MONTH, next_ms=5)])
+            tx.add_slots([replace(slot, at_ms=4, next_ms=5, state=SlotState.UNAVAILABLE)])
+
+        store.write_now(add)
+
+        def due(now_ms: int, limit: int = 9, late: bool = False) -> list[int]:
+            return [s.next_ms for s in store.read_now(lambda tx: tx.due_slots("n", Want.DAY, now_ms, limit, late=late))]
+
+        assert (due(9), due(20), due(99), due(99, 2)) == ([], [10, 20], [30, 10, 20], [30, 10]), "by the end of their windows"
+        after = slot.late_ms + 10
+        assert (due(after, late=True), due(after, 2, late=True), due(after)) == ([10, 20, 30], [10, 20], [])
+        assert (due(slot.late_ms + 2), due(slot.late_ms + 2, late=True)) == ([20], [10, 30])
+        store.write_now(lambda tx: tx.wake_slots(slot.meter, 7))
+        assert due(7) == [7, 7, 7]
+        store.write_now(lambda tx: tx.move_slots(slot.meter, "other"))
+        assert due(99) == [] and len(store.read_now(lambda tx: tx.due_slots("other", Want.DAY, 99, 9, late=False))) == 4
+        assert store.write_now(lambda tx: tx.drop_slots(slot.meter, Want.DAY, 2, expected=True)) == 2
+        assert store.write_now(lambda tx: tx.drop_slots(slot.meter, Want.DAY, 4)) == 0
+        assert store.write_now(lambda tx: tx.drop_slots(slot.meter, Want.DAY, 5)) == 1
+        assert [s.at_ms for s in store.read_now(lambda tx: tx.slots(slot.meter, Want.DAY, 0, 9, 9))] == [2, 3]
+        assert [s.want for s in store.read_now(lambda tx: tx.slots(slot.meter, Want.MONTH, 0, 2**50, 9))] == [Want.MONTH]
+
+    def test_missed_live_slots_are_those_whose_window_is_over(self, store: Store) -> None:
+        live = replace(rows.SLOT, state=SlotState.EXPECTED, read_ms=None, quality=None, source=Source.LIVE)
+
+        def add(tx: Tx) -> None:
+            tx.add_slots([replace(live, at_ms=n, late_ms=late_ms) for n, late_ms in enumerate((20, 10, 30), 1)])
+            tx.add_slots([replace(live, at_ms=4, late_ms=5, source=Source.FREEZE)])
+            tx.add_slots([replace(live, at_ms=5, late_ms=5, state=SlotState.READ, read_ms=5)])
+
+        store.write_now(add)
+        assert [s.late_ms for s in store.read_now(lambda tx: tx.missed_live(30, 9))] == [10, 20]
+        assert [s.late_ms for s in store.read_now(lambda tx: tx.missed_live(99, 1))] == [10]
+
+    def test_tallies_add_up_and_are_judged_once(self, store: Store) -> None:
+        def add(tx: Tx) -> None:
+            tx.add_tally("2026-11-24", "day", "n", Tally(2))
+            tx.add_tally("2026-11-24", "day", "n", Tally(1, 2, 1, 1))
+            tx.add_tally("2026-11-25", "day", "n", Tally(1))
+            tx.mark_judged("2026-11-24", "day", "n")
+
+        store.write_now(add)
+        [first] = store.read_now(lambda tx: tx.completeness("2026-11-24", "2026-11-24"))
+        assert first == Completeness("2026-11-24", "day", "n", Tally(3, 2, 1, 1), judged=True)
+        assert len(store.read_now(lambda tx: tx.completeness("2026-11-01", "2026-11-30"))) == 2
+        store.write_now(lambda tx: tx.add_tally("2026-11-24", "day", "n", Tally(0, 1)))
+        assert store.read_now(lambda tx: tx.completeness("2026-11-24", "2026-11-24"))[0].judged
+        assert store.write_now(lambda tx: tx.drop_completeness("2026-11-25")) == 1
+
+    def test_a_meters_record_is_new_once(self, store: Store) -> None:
+        assert store.write_now(lambda tx: tx.add_meter_record("m", "trip", "1", NOW_MS))
+        assert not store.write_now(lambda tx: tx.add_meter_record("m", "trip", "1", NOW_MS + 1))
+        assert store.write_now(lambda tx: tx.add_meter_record("m", "trip", "2", NOW_MS))
+
+    def test_values_of_the_past_are_found_by_their_own_moment(self, store: Store) -> None:
+        past = replace(rows.READING, source=Source.FREEZE, taken_ms=7)
+
+        def add(tx: Tx) -> tuple[int, int]:
+            tx.add_reading(replace(past, source=Source.CURVE), "p", Quality.SINGLE, NOW_MS)
+            tx.add_reading(replace(past, taken_ms=8), "p", Quality.SINGLE, NOW_MS)
+            return tx.add_reading(past, "p", Quality.SINGLE, NOW_MS), tx.add_reading(past, "p", Quality.SUSPECT, NOW_MS)
+
+        first, second = store.write_now(add)
+        store.write_now(lambda tx: tx.set_quality(first, Quality.CONFIRMED))
+        found = store.read_now(lambda tx: tx.past_readings(past.meter, Source.FREEZE, 7))
+        assert found == [
+            StoredReading(first, past, "p", Quality.CONFIRMED, NOW_MS),
+            StoredReading(second, past, "p", Quality.SUSPECT, NOW_MS),
+        ]
+        store.write_now(lambda tx: tx.drop_readings([first]))
+        assert [r.id for r in store.read_now(lambda tx: tx.past_readings(past.meter, Source.FREEZE, 7))] == [second]
+
+    def test_daily_sums_come_back_and_change(self, store: Store) -> None:
+        more = replace(rows.DAY_SUM, count=9, last=Decimal("2.50"))
+        for row in (rows.DAY_SUM, more, replace(rows.DAY_SUM, day="2026-11-25"), replace(rows.DAY_SUM, meter="other")):
+            store.write_now(lambda tx, row=row: tx.save_day_sum(row))
+        day, quantity = rows.DAY_SUM.day, rows.DAY_SUM.quantity
+        assert store.read_now(lambda tx: tx.day_sum(rows.DAY_SUM.meter, day, quantity)) == more
+        assert store.read_now(lambda tx: tx.day_sum(rows.DAY_SUM.meter, "1999-01-01", quantity)) is None
+        sums = store.read_now(lambda tx: tx.day_sums(rows.DAY_SUM.meter, day, 9))
+        assert [(s.day, str(s.last)) for s in sums] == [(day, "2.50"), ("2026-11-25", str(rows.DAY_SUM.last))]
+        assert len(store.read_now(lambda tx: tx.day_sums(rows.DAY_SUM.meter, day, 1))) == 1
+
+    def test_only_what_was_acknowledged_long_ago_is_forgotten(self, store: Store) -> None:
+        def add(tx: Tx) -> None:
+            for topic in (Topic.READING, Topic.EVENT, Topic.READING, Topic.READING):
+                tx.add_outgoing(replace(rows.MESSAGE, topic=topic))
+            tx.acknowledge(2, [(3, 3)], 100)
+
+        store.write_now(add)
+        forget = store.write_now
+        assert forget(lambda tx: tx.drop_acknowledged([Topic.READING], 100, 9)) == 0
+        assert forget(lambda tx: tx.drop_acknowledged([Topic.READING], 101, 1)) == 1
+        assert forget(lambda tx: tx.drop_acknowledged([Topic.READING], 101, 9)) == 1
+        assert forget(lambda tx: tx.drop_acknowledged([Topic.READING, Topic.EVENT], 101, 9)) == 1
+        assert [row.seq for row in store.read_now(lambda tx: tx.outgoing(0, 9))] == [4]
+        assert store.read_now(lambda tx: tx.outbox_state()) == OutboxState(4, 4, 1, 0, 3)
+        assert store.write_now(lambda tx: tx.add_outgoing(rows.MESSAGE)) == 5
+
+
 class TransactionContract:
     def test_a_new_store_has_an_epoch_and_a_pseudonym_key(self, store: Store) -> None:
         epoch, key = store.read_now(lambda tx: (tx.meta("epoch"), tx.meta("pseudonym_key")))
@@ -466,5 +626,7 @@ class TransactionContract:
                 attempt(lambda tx: tx.meta("epoch"))
 
 
-class StoreContract(ArchiveContract, ReadingsContract, MoneyContract, CommandsContract, OutboxContract, TransactionContract):
+class StoreContract(
+    ArchiveContract, ReadingsContract, MoneyContract, CommandsContract, OutboxContract, TransactionContract, CollectionContract
+):
     """All of it."""

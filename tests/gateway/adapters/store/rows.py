@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+from gateway.domain.clocks import ClockState, MeterClock, Remedy
 from gateway.domain.credit import CreditPolicy, CreditState
 from gateway.domain.events import Event, EventKind, Outgoing, Topic
+from gateway.domain.jobs import ClockSeen, Want
 from gateway.domain.ledger import Entry, EntryKind, Leg, bank_clearing, customer
 from gateway.domain.limits import LimitPhase, LimitState, LoadLimit
 from gateway.domain.meters import Account, Contact, Meter, SwitchKind
-from gateway.domain.readings import Billing, Doubt, Item, Reading, Registers, Source
+from gateway.domain.readings import Billing, Doubt, Item, Quality, Reading, Registers, Source
 from gateway.domain.requests import PaymentIdentity
+from gateway.domain.schemes import Scheme, Slot, SlotState
 from gateway.domain.supply import Command, CommandState, Verb
 from gateway.domain.tariffs import Tariff
-from gateway.services.ports import Payment
+from gateway.services.ports import DaySum, Payment
 
 NOW_MS = 1_763_700_000_000
 
@@ -52,6 +56,8 @@ METER = Meter(
     settle_ms=5_000,
     max_power_w=9_000,
     count_wh=100,
+    capacity_wh=10**12,
+    ratio=Fraction(19, 5),
     desired=Contact.OPEN,
     observed=Contact.ALLOWED,
     observed_ms=NOW_MS,
@@ -67,9 +73,35 @@ READING = Reading(
     asked_ms=NOW_MS,
     answered_ms=NOW_MS + 90,
     source=Source.CURVE,
+    taken_ms=NOW_MS - 900_000,
 )
 BILLING = Billing(
-    METER.id, Registers(NOW_MS, {"energy_import": 2**40}), Registers(NOW_MS + 5, {"energy_import": 2**40 + 10}), 7, Doubt.JUMP
+    METER.id,
+    Registers(NOW_MS, {"energy_import": 2**40}),
+    Registers(NOW_MS + 5, {"energy_import": 2**40 + 10}),
+    7,
+    Doubt.JUMP,
+    held_ms=NOW_MS + 6,
+    suspects=3,
+    suspect=Registers(NOW_MS + 7, {"energy_import": 2**41}),
+    moved_ms=NOW_MS + 4,
+    still_ms=NOW_MS + 8,
+    still_wms=2**50,
+    renewals=1,
+)
+CLOCK = MeterClock(
+    METER.id,
+    ClockState.SENT,
+    ClockSeen(-420_000, 900, NOW_MS),
+    tried_ms=NOW_MS + 1,
+    tries=2,
+    sent=Remedy.WRITE,
+    sent_ms=NOW_MS + 2,
+    off_ms=-420_000,
+    unheeded=1,
+    written=(NOW_MS - 9, NOW_MS + 2),
+    refused=(NOW_MS - 9,),
+    blocked_ms=NOW_MS - 8,
 )
 COMMAND = Command(
     id="cmd-1",
@@ -108,7 +140,26 @@ PAYMENT = Payment(
 EVENT = Event(EventKind.CUT_HELD, NOW_MS, METER.id, "house-7", {"missing": ["F1", None, True], "n": {"deep": -5}})
 MESSAGE = Outgoing(Topic.BALANCE, "house-7", NOW_MS, {"balance": "-0.30", "list": [1, "二", None]})
 
-FULL_ROWS = (ACCOUNT, POLICY, METER, READING, BILLING, COMMAND, PAYMENT, EVENT)
+SCHEME = Scheme("curve", Want.CURVE, "10 * * * *", 1, 2, 3, 4, 5, {METER.id: Source.CURVE, "m2": Source.LIVE})
+SLOT = Slot(
+    meter=METER.id,
+    want=Want.CURVE,
+    at_ms=NOW_MS - 900_000,
+    scheme="curve",
+    line="bus-1",
+    source=Source.CURVE,
+    late_ms=NOW_MS + 3_600_000,
+    next_ms=NOW_MS - 300_000,
+    retries=3,
+    state=SlotState.READ,
+    tries=2,
+    read_ms=NOW_MS,
+    quality=Quality.CONFIRMED,
+)
+DAY_SUM = DaySum(
+    METER.id, "2026-11-24", "energy_import", "kWh", 3, Decimal("1.00"), 1, Decimal("2.00"), 3, Decimal("1.00"), Decimal("2.10")
+)
+FULL_ROWS = (ACCOUNT, POLICY, METER, READING, BILLING, CLOCK, COMMAND, PAYMENT, EVENT, SLOT)
 
 
 def unset_fields(row: Any) -> list[str]:
