@@ -13,6 +13,7 @@ class EventKind(StrEnum):
     """Every kind of event there is."""
 
     GATEWAY_STARTED = "gateway_started"
+    CONFIGURATION_CHANGED = "configuration_changed"
     LOW_BALANCE_WARNED = "low_balance_warned"
     BALANCE_EXHAUSTED = "balance_exhausted"
     CUT_HELD = "cut_held"
@@ -23,11 +24,19 @@ class EventKind(StrEnum):
     CLOSE_ALLOWED = "close_allowed"
     SUPPLY_RESTORED = "supply_restored"
     SUPPLY_LOST = "supply_lost"
+    SUPPLY_PROTECTED = "supply_protected"
+    SUPPLY_UNPROTECTED = "supply_unprotected"
     COMMAND_FAILED = "command_failed"
     COMMAND_UNCERTAIN = "command_uncertain"
     TOPUP_POSTED = "topup_posted"
     READING_SUSPECT = "reading_suspect"
     BILL_HELD = "bill_held"
+    BILL_RELEASED = "bill_released"
+    REGISTER_RENEWED = "register_renewed"
+    CLOCK_OFF = "clock_off"
+    CLOCK_SET = "clock_set"
+    CLOCK_RIGHT = "clock_right"
+    CLOCK_FAULT = "clock_fault"
     LIMIT_EXCEEDED = "limit_exceeded"
     LIMIT_CUT = "limit_cut"
     LIMIT_RECLOSED = "limit_reclosed"
@@ -39,6 +48,9 @@ class EventKind(StrEnum):
     LINE_UP = "line_up"
     ACK_REFUSED = "ack_refused"
     COMMAND_UNREADABLE = "command_unreadable"
+    HISTORY_UNAVAILABLE = "history_unavailable"
+    COMPLETENESS_MISSED = "completeness_missed"
+    METER_RECORD = "meter_record"
 
 
 @dataclass(frozen=True, slots=True)

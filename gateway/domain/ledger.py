@@ -21,6 +21,7 @@ class EntryKind(StrEnum):
     TOPUP = "topup"
     CHARGE = "charge"
     OPENING = "opening"
+    REGISTER = "register"
 
 
 @dataclass(frozen=True, slots=True)

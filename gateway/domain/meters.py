@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 from gateway.domain.credit import CreditPolicy, CreditState
 from gateway.domain.limits import WITHIN_LIMIT, LimitState, LoadLimit
@@ -34,8 +35,9 @@ class Meter:
 
     switch_line: the line that carries the switch (another one than `line` where a separate module cuts).
     settle_ms: the contact is read this long after the acknowledgement or later (prepayment.md 10).
+    ratio: of the transformers in front of a meter that shows secondary values; all other fields are primary.
     max_power_w: no more than this can flow, in watts; bounds what a reading may have risen.
-    count_wh: one step of the energy register, in Wh.
+    count_wh: one step of the energy register, in Wh. capacity_wh: where it begins again at zero, 0 when that is not known.
     cut_reasons: why supply is held open, sorted, each `origin:cause`; empty means that supply is wanted.
     feedback: the switch's position can be read back; without it a command ends in `command_only`.
     """
@@ -54,6 +56,8 @@ class Meter:
     settle_ms: int = 4000
     max_power_w: int = 60_000
     count_wh: int = 10
+    capacity_wh: int = 1_000_000_000
+    ratio: Fraction = Fraction(1)
     desired: Contact = Contact.CLOSED
     observed: Contact = Contact.UNKNOWN
     observed_ms: int | None = None

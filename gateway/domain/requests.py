@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 
 from gateway.domain.supply import Verb
 
@@ -59,3 +61,32 @@ class SupplyOrder:
     cause: str
     origin: str
     expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """A person asks that an account's supply is not cut. owner: who answers for it; until_ms: UTC ms, None ends it."""
+
+    account: str
+    until_ms: int | None
+    owner: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterOrder:
+    """A person says that a meter's registers end and begin anew. `id` makes it idempotent.
+
+    kind: `rollover` (as it is suspected), `meter_change`. last, first: kWh by register as the display of the old and of the new
+    meter shows them; empty for a rollover. by: who says so; second: who else, needed where the old meter can hardly have counted
+    so far.
+    """
+
+    id: str
+    meter: str
+    kind: str
+    last: Mapping[str, Decimal]
+    first: Mapping[str, Decimal]
+    reason: str
+    by: str
+    second: str | None = None

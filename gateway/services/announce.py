@@ -38,6 +38,8 @@ def reading(tx: Tx, read: Reading, point: str, quality: Quality, stored_ms: int)
         "answered_ms": read.answered_ms,
         "stored_ms": stored_ms,
     }
+    if read.taken_ms is not None:
+        body["taken_ms"] = read.taken_ms
     tx.add_outgoing(Outgoing(Topic.READING, read.meter, stored_ms, body))
 
 

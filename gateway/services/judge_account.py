@@ -40,9 +40,11 @@ def judge_account(tx: Tx, account_id: str, site: Site, now_ms: int) -> Account:
 
 
 def wants_confirmation(tx: Tx, meter_id: str, now_ms: int) -> bool:
-    """Whether an extra read of this meter is spent before a cut (prepayment.md 7): out of credit, not cut, and the newest reading
-    only waits to be confirmed, so that the evidence is too old (F1)."""
+    """Whether an extra read of this meter is spent (prepayment.md 7): once at a suspect; or before a cut: out of credit, not cut,
+    and the newest reading only waits to be confirmed, so that the evidence is too old (F1)."""
     meter, billing = tx.meter(meter_id), tx.billing(meter_id)
+    if billing is not None and billing.suspects == 1:
+        return True
     account = tx.account(meter.account) if meter is not None and meter.account is not None else None
     if account is None or billing is None or billing.candidate is None or account.credit is not CreditState.EXHAUSTED:
         return False

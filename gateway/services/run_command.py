@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from gateway.domain.events import EventKind
@@ -15,6 +16,7 @@ from gateway.domain.supply import (
     READBACK_PAUSE_MS,
     READS_BEFORE_REPEAT,
     REFUSED_PASSWORDS,
+    REFUSED_WITHIN_MS,
     SILENT_PAUSE_MS,
     Command,
     CommandEvent,
@@ -66,13 +68,20 @@ def start_command(tx: Tx, command_id: str, site: Site, now_ms: int) -> SwitchJob
         if ours not in standing:
             origin, _, cause = standing[0].partition(":")
             command = replace(command, origin=origin, cause=cause)
-    if sum(spends_password(c, now_ms) for c in tx.commands_of(meter.id, LOOK_BACK)) >= REFUSED_PASSWORDS:
+    if refused_passwords(tx, meter.id, now_ms) >= REFUSED_PASSWORDS:
         why = f"{NOT_SENT}: the meter refused the password twice within a day"
         _fail(tx, command, CommandEvent.REFUSED, why, site, now_ms)
         return None
     sent = replace(command, attempts=command.attempts + 1, readbacks=0)
     step(tx, sent, CommandEvent.SENT, now_ms)
     return SwitchJob(meter.id, command.id, command.verb, command.expires_ms)
+
+
+def refused_passwords(tx: Tx, meter_id: str, now_ms: int) -> int:
+    """How many passwords this meter has refused within a day, by whatever needed one: its switch or its clock."""
+    clock = tx.clock(meter_id)
+    of_clock = sum(now_ms - at_ms < REFUSED_WITHIN_MS for at_ms in clock.refused) if clock else 0
+    return of_clock + sum(spends_password(c, now_ms) for c in tx.commands_of(meter_id, LOOK_BACK))
 
 
 def finish_switch(tx: Tx, command_id: str, outcome: Outcome, site: Site, now_ms: int) -> None:
@@ -119,9 +128,13 @@ def finish_readback(tx: Tx, command_id: str, outcome: Outcome, site: Site, now_m
         judge_account(tx, done.account, site, now_ms)
 
 
-def recover(tx: Tx, site: Site, now_ms: int) -> int:
-    """After a start: every command in flight is uncertain, its switch is read before anything is sent (F5). How many were."""
-    in_flight = [c for c in tx.open_commands() if c.state is not CommandState.QUEUED]
+def recover(tx: Tx, site: Site, now_ms: int, lines: Collection[str] | None = None) -> int:
+    """After a start: every command in flight is uncertain, its switch is read before anything is sent (F5). How many were.
+
+    lines: only commands that were in flight on these, whose loops have ended while the others went on.
+    """
+    here = (c for c in tx.open_commands() if lines is None or c.line in lines)
+    in_flight = [c for c in here if c.state is not CommandState.QUEUED]
     for command in in_flight:
         if command.state is CommandState.UNCERTAIN and command.changed_ms <= now_ms:
             continue  # nothing new is unknown about it, and what was read since it was sent still counts

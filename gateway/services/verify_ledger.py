@@ -67,14 +67,14 @@ class EnergyChain:
     def take(self, posted: PostedEntry) -> str | None:
         """The finding that this entry brings, or None."""
         entry = posted.entry
-        if entry.kind is not EntryKind.CHARGE:
+        if entry.kind not in (EntryKind.CHARGE, EntryKind.REGISTER):
             return None
         meter = entry.ref["meter"]
         start, end = (int(wh) for wh in entry.ref[TOTAL].split("-"))
         self.begun.setdefault(meter, start)
         before = self.reached.get(meter, start)
         self.reached[meter] = end
-        if start != before or end < start:
+        if start != before or (end < start and entry.kind is EntryKind.CHARGE):
             return f"entry {posted.number} bills meter {meter} from {start} Wh, but it was billed to {before} Wh"
         return None
 

@@ -31,8 +31,11 @@ def test_agreement_of_two_readings_a_minute_apart(later_wh: int, doubt: Doubt | 
 
 
 def test_a_register_that_vanished_is_a_doubt() -> None:
-    first = Registers(0, {"energy_import": 100, "energy_import_t1": 100})
-    assert agree(first, total(MINUTE, 100), BOUND) is Doubt.MISSING
+    first = Registers(0, {"energy_import": 100, "energy_import_t1": 60, "energy_import_t2": 40})
+    half = Registers(MINUTE, {"energy_import": 100, "energy_import_t1": 60})
+    assert agree(first, half, BOUND) is Doubt.MISSING
+    assert agree(first, total(MINUTE, 100), BOUND) is None  # a bad line brings no blocks: the total alone is compared as such
+    assert agree(first, total(MINUTE, 90), BOUND) is Doubt.LOWER
 
 
 @pytest.mark.parametrize(("rates", "agrees"), [([60, 40], True), ([50, 30], True), ([50, 20], False), ([], False)])
@@ -59,6 +62,14 @@ def test_a_wrong_high_candidate_is_dropped_and_never_billed() -> None:
     assert true.billable is None or true.billable.wh["energy_import"] <= 1030
 
 
+def test_of_two_that_contradict_each_other_neither_is_billed() -> None:
+    billing = Billing("m", confirmed=total(0, 1000), candidate=total(MINUTE, 1050), first_wh=900)
+    wrong_low = judge(billing, total(2 * MINUTE, 1020), BOUND)
+    assert (wrong_low.quality, wrong_low.doubt, wrong_low.billing.candidate) == (Quality.SUSPECT, Doubt.LOWER, None)
+    after = judge(wrong_low.billing, total(3 * MINUTE, 1100), BOUND)
+    assert (after.quality, after.billable, after.billing.candidate) == (Quality.SINGLE, None, total(3 * MINUTE, 1100))
+
+
 def test_a_register_that_goes_back_holds_the_bill_until_it_is_plausible_again() -> None:
     billing = Billing("m", confirmed=total(0, 1000), first_wh=1000)
     back = judge(billing, total(MINUTE, 900), BOUND)
@@ -69,8 +80,9 @@ def test_a_register_that_goes_back_holds_the_bill_until_it_is_plausible_again() 
 def test_a_filler_among_the_registers_makes_them_unusable() -> None:
     good = Item("energy_import", Decimal("1.20"), "kWh")
     assert energy_registers((good,)) == {"energy_import": 1200}
-    assert energy_registers((good, Item("energy_import_t1", None, "kWh"))) is None
-    assert energy_registers((Item("energy_import", Decimal("1.2005"), "kWh"),)) is None  # finer than 1 Wh: shown, never billed
+    assert energy_registers((good, Item("energy_import_t1", None, "kWh"))) is Doubt.FILLER
+    assert energy_registers((Item("energy_import", None, "kWh", coarse=Decimal("131072.01")),)) is Doubt.COARSE
+    assert energy_registers((Item("energy_import", Decimal("1.2005"), "kWh"),)) is Doubt.FINE  # than 1 Wh: shown, never billed
     assert energy_registers((Item("energy_import", Decimal("1.2000"), "kWh"),)) == {"energy_import": 1200}
     assert energy_registers((Item("power", Decimal("1.0"), "kW"),)) is None
 
