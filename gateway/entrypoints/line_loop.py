@@ -3,58 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
+from weakref import WeakSet
 
 import structlog
 
-from gateway.domain.jobs import Answered, ClockJob, Failed, Fault, Group, Job, Outcome, ReadbackJob, ReadJob, SwitchJob
+from gateway.domain.jobs import (
+    Answered,
+    ClockJob,
+    ClockReadJob,
+    ClockSetJob,
+    Failed,
+    Fault,
+    Group,
+    GuestJob,
+    HistoryJob,
+    Job,
+    Outcome,
+    ReadbackJob,
+    ReadJob,
+    SwitchJob,
+)
 from gateway.domain.readings import Reading
-from gateway.domain.supply import Command, CommandState, SwitchReading
+from gateway.domain.supply import CommandState, SwitchReading
+from gateway.entrypoints.guests import Busy, Guests, LineGone
+from gateway.entrypoints.line_store import LOOK_S, STORE_PAUSE_S, Housekeeping, LineStore, Store, WallClock
 from gateway.services.judge_account import wants_confirmation
 from gateway.services.note_line import note_line, note_meter
-from gateway.services.plan import LinePlan, SilenceChange, Wait
+from gateway.services.plan import LinePlan, Poll, SilenceChange, Wait
 from gateway.services.ports import Site, Tx, Unavailable
 from gateway.services.record_reading import record_reading
 from gateway.services.run_command import finish_readback, finish_switch, start_command
 from gateway.services.see_switch import see_switch
 
+__all__ = ["LOOK_S", "Busy", "Housekeeping", "Line", "LineGone", "LineLoop", "Link", "Listener", "Wake"]
+
 T = TypeVar("T")
-
-LOOK_S = 1.0
-"""Commands are looked for in the store at least so often, whoever forgot to wake us."""
-
-STORE_PAUSE_S = 1.0
-"""Between two attempts at a store that is not available."""
 
 CRASH_PAUSE_S = 2.0
 CRASH_PAUSE_LONGEST_S = 60.0
 """After an unexpected error the loop goes on, at pauses that double up to this: neither dead nor a flood of log lines."""
 
-MAX_NOTES = 256
-"""Changes of meters and line that may wait for the store; beyond that the oldest are lost, results of commands never are."""
-
 MAX_BREAKS = 2
 """Exchanges in a row that lose the line, after which it counts as down although it can be opened."""
 
-
 UNSTORED = Failed(Fault.SILENT, "what came of it could not be stored, see the gateway's log")
 """In the place of a result that the rules reject: so the command is uncertain and its switch is read, not SENT until a restart."""
-
-
-class WallClock(Protocol):
-    """UTC milliseconds."""
-
-    def now_ms(self) -> int: ...
-
-
-class Store(Protocol):
-    """Raises ports.Unavailable."""
-
-    async def write(self, usecase: Callable[[Tx], T]) -> T: ...
-    async def read(self, query: Callable[[Tx], T]) -> T: ...
 
 
 class Line(Protocol):
@@ -77,17 +72,17 @@ class Wake:
     """Tells every loop that commands may have been written. Used within the event loop's own thread."""
 
     def __init__(self) -> None:
-        self._listeners: list[asyncio.Event] = []
+        self._listeners: WeakSet[asyncio.Event] = WeakSet()  # a loop that has ended is forgotten
 
     def notify(self) -> None:
         """After a commit that may have written a command."""
-        for event in self._listeners:
+        for event in tuple(self._listeners):
             event.set()
 
     def listener(self) -> Listener:
         """One for each loop; what is notified between two waits is not lost."""
         event = asyncio.Event()
-        self._listeners.append(event)
+        self._listeners.add(event)
         return Listener(event)
 
 
@@ -103,6 +98,10 @@ class Listener:
         self._event.clear()
         return woken
 
+    def call(self) -> None:
+        """Notify this one only."""
+        self._event.set()
+
     async def wait(self, timeout_s: float) -> None:
         """Until the next notification, which is left to be taken, or the time is over."""
         try:
@@ -112,20 +111,12 @@ class Listener:
             return
 
 
-@dataclass(slots=True)
-class _Unstored:
-    """A use case that must still reach the store. command: whose result it is; None for a note. instead: for a rejected one."""
-
-    usecase: Callable[[Tx], None]
-    command: str | None
-    instead: Callable[[Tx], None] | None = None
-
-
 class LineLoop:
     """The loop of one line.
 
     reads: link of each meter read here. switches: link of each switch here (the meter's own link, or a module's).
-    clock_link: broadcasts the time, if the plan asks for it. site: the site as it is at this moment.
+    clock_link: broadcasts the time. site: the site as it is at this moment.
+    turn: held during a job; whoever takes it finds the line between two jobs, and holds it up.
     """
 
     def __init__(
@@ -139,21 +130,20 @@ class LineLoop:
         clock: WallClock,
         wake: Wake,
         clock_link: Link | None = None,
+        housekeeping: Housekeeping | None = None,
     ) -> None:
         self.plan = plan
+        self.turn = asyncio.Lock()
+        self.recorded = 0
         self._line, self._reads, self._switches, self._clock_link = line, reads, switches, clock_link
-        self._store, self._site, self._clock = store, site, clock
+        self._site, self._clock = site, clock
         self._ear = wake.listener()
         self._log = structlog.get_logger().bind(line=plan.line)
+        self._store = LineStore(store, plan.line, site, clock, self._log, housekeeping or Housekeeping(), self._rejected)
+        self._guests = Guests()
         self._up: bool | None = None
         self._breaks = 0
-        self._store_up = True
-        self._store_failed_s = -STORE_PAUSE_S
-        self._results: deque[_Unstored] = deque()  # at most one for each switch of the line
-        self._notes: deque[_Unstored] = deque(maxlen=MAX_NOTES)
-        self._commands: Sequence[Command] | None = None
-        self._looked_s = 0.0
-        self.recorded = 0
+        self._away: str | None = None
 
     @property
     def up(self) -> bool | None:
@@ -163,47 +153,73 @@ class LineLoop:
     async def run(self) -> None:
         """Until cancelled."""
         pause_s = CRASH_PAUSE_S
-        while True:
-            try:
-                await self._turn()
-                pause_s = CRASH_PAUSE_S
-            except Unavailable as error:
-                self._store_down(error)
-                await asyncio.sleep(STORE_PAUSE_S)
-            except Exception:
-                self._log.exception("line_loop_error", pause_s=pause_s)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, CRASH_PAUSE_LONGEST_S)
+        try:
+            while True:
+                try:
+                    await self._turn()
+                    pause_s = CRASH_PAUSE_S
+                except Unavailable as error:
+                    self._store.failed(error)
+                    await asyncio.sleep(STORE_PAUSE_S)
+                except Exception:
+                    self._log.exception("line_loop_error", pause_s=pause_s)
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, CRASH_PAUSE_LONGEST_S)
+        finally:
+            self._send_guests_away("the line has ended")
+
+    async def guest(self, work: Callable[[], Awaitable[T]], *, search: bool = False) -> T:
+        """One exchange on this line for somebody else: `work` runs in the loop's task when its turn comes, as a read on demand, or
+        as a search after everything else. Raises Busy, LineGone while the line is down, and what `work` raises."""
+        if self._away is not None:
+            raise LineGone(self._away)
+        self._ear.call()
+        return await self._guests.enter(work, search=search)
+
+    def change(
+        self, polls: Sequence[Poll], reads: Mapping[str, Link], switches: Mapping[str, Link], fresh: Collection[str] = ()
+    ) -> None:
+        """Go on with these. What stays is not disturbed; fresh: meters behind which another device stands now.
+
+        During a job too: what is read through a link that is gone meanwhile is dropped, what an order did is recorded.
+        """
+        self.plan.change(polls, self._clock.now_ms(), fresh)
+        self._reads, self._switches = reads, switches
+        self._store.forget()
+        self._ear.call()
 
     async def _turn(self) -> None:
         """One job, or one wait. Raises Unavailable when the store is and nothing can be done without it."""
-        await self._catch_up()
+        await self._store.catch_up()
         down = await self._line.ensure_open()
         if down is not None or not self._breaks:
             self._note_line(down)
         if down is not None:
+            self._send_guests_away(f"the line is down: {down}")
             await self._expire()
             await asyncio.sleep(self._line.reopen_pause_s)
             return
-        job = self.plan.next(self._clock.now_ms(), await self._look())
+        async with self.turn:
+            await self._look()
+            store = self._store
+            job = self.plan.next(self._clock.now_ms(), store.commands, store.history, store.clock_work, self._guests.jobs)
+            if not isinstance(job, Wait):
+                await self._do(job)
         if isinstance(job, Wait):
             await self._ear.wait(self._wait_s(job))
-            return
-        await self._do(job)
+
+    async def _look(self) -> None:
+        """What waits for the line. Raises Unavailable; then nobody has a turn."""
+        try:
+            await self._store.look(self._ear.take(), self.plan.reachable)
+        except Unavailable:
+            self._send_guests_away("the gateway's store cannot be read, and its lines rest until it can")
+            raise
+        self._away = None
 
     def _wait_s(self, wait: Wait) -> float:
         left_s = LOOK_S if wait.until_ms is None else (wait.until_ms - self._clock.now_ms()) / 1000
         return min(max(left_s, 0.0), LOOK_S)
-
-    async def _look(self) -> Sequence[Command]:
-        """The open commands of this line whose results are all stored."""
-        now_s = asyncio.get_running_loop().time()
-        woken = self._ear.take()
-        if self._commands is None or woken or now_s - self._looked_s >= LOOK_S:
-            self._commands = await self._store.read(lambda tx: tuple(tx.open_commands(line=self.plan.line)))
-            self._looked_s = now_s
-        waiting = {unstored.command for unstored in self._results}
-        return [c for c in self._commands if c.id not in waiting]
 
     async def _do(self, job: Job) -> None:
         match job:
@@ -211,34 +227,52 @@ class LineLoop:
                 await self._order(job)
             case ReadbackJob(command=command):
                 outcome = await self._perform(job, self._switches.get(job.meter))
-                now_ms, site = self._clock.now_ms(), self._site()
-                await self._keep(lambda tx: finish_readback(tx, command, outcome, site, now_ms), command)
+                now_ms, site = self._learn(job, outcome), self._site()
+                await self._store.keep(lambda tx: finish_readback(tx, command, outcome, site, now_ms), command)
                 if isinstance(outcome, Answered) and outcome.reading is not None:
                     await self._record(job.meter, Answered(outcome.reading))
-            case ReadJob(meter=meter, group=group):
-                separate = group is Group.SWITCH and meter in self._switches
-                outcome = await self._perform(job, self._switches[meter] if separate else self._reads.get(meter))
-                self._note_meter(self.plan.done(job, outcome, self._clock.now_ms()))
-                await self._record(meter, outcome)
-            case ClockJob():
-                self.plan.done(job, await self._perform(job, self._clock_link), self._clock.now_ms())
+            case ReadJob(meter=meter):
+                link = self._link(job)
+                outcome = await self._perform(job, link)
+                if self._link(job) is link:
+                    self._learn(job, outcome)
+                    await self._record(meter, outcome)
+            case HistoryJob() | ClockReadJob() | ClockSetJob() | ClockJob():
+                await self._keep_house(job)
+            case GuestJob():
+                await self._guests.serve(job)
+
+    async def _keep_house(self, job: HistoryJob | ClockReadJob | ClockSetJob | ClockJob) -> None:
+        link = self._link(job)
+        outcome = await self._perform(job, link)
+        if self._link(job) is not link:
+            return
+        self._learn(job, outcome)
+        if isinstance(job, HistoryJob):
+            await self._store.record_history(job, outcome)
+        else:
+            await self._store.record_clock(job, outcome)
+
+    def _link(self, job: ReadJob | HistoryJob | ClockReadJob | ClockSetJob | ClockJob) -> Link | None:
+        if isinstance(job, ClockJob):
+            return self._clock_link
+        separate = isinstance(job, ReadJob) and job.group is Group.SWITCH and job.meter in self._switches
+        return self._switches[job.meter] if separate else self._reads.get(job.meter)
 
     async def _order(self, planned: SwitchJob) -> None:
         """Durable before the first byte; and whatever happens after it reaches the store."""
         now_ms, site = self._clock.now_ms(), self._site()
-        self._commands = None
         try:
-            job = await self._write(lambda tx: start_command(tx, planned.command, site, now_ms))
+            job = await self._store.write(lambda tx: start_command(tx, planned.command, site, now_ms))
         except Exception:
             self.plan.put_off(planned.command, now_ms)  # one that cannot be started must not hold up the line
             raise
         if job is None:
             return
         outcome = await self._perform(job, self._switches.get(job.meter))
-        done_ms = self._clock.now_ms()
-        self.plan.done(job, outcome, done_ms)
+        done_ms = self._learn(job, outcome)
         self._log.info("switch_ordered", meter=job.meter, command=job.command, verb=job.verb.value, outcome=_words(outcome))
-        await self._keep(
+        await self._store.keep(
             lambda tx: finish_switch(tx, planned.command, outcome, site, done_ms),
             planned.command,
             lambda tx: finish_switch(tx, planned.command, UNSTORED, site, done_ms),
@@ -262,55 +296,41 @@ class LineLoop:
         await asyncio.sleep(self._line.reopen_pause_s)
         return outcome
 
+    def _learn(self, job: Job, outcome: Outcome) -> int:
+        """Tell the plan; a meter that fell silent or came back becomes an event. The time of it."""
+        now_ms = self._clock.now_ms()
+        change = self.plan.done(job, outcome, now_ms)
+        if change is not None:
+            self._note_meter(change, now_ms)
+        return now_ms
+
     async def _record(self, meter: str, outcome: Outcome) -> None:
         """A reading that the store cannot take is lost; the next one carries the register on. Raises Unavailable."""
         if isinstance(outcome, Failed):
             return
         now_ms, site, seen, reading = self._clock.now_ms(), self._site(), outcome.switch, outcome.reading
         if reading is not None:
-            unproved = await self._write(lambda tx: _recorded(tx, reading, seen, site, now_ms))
+            unproved = await self._store.write(lambda tx: _recorded(tx, reading, seen, site, now_ms))
             self.recorded += 1
             if unproved:
                 self.plan.ask(meter, Group.BILLING, now_ms)
         elif seen is not None:
-            await self._write(lambda tx: see_switch(tx, meter, seen, site, now_ms))
-        self._commands = None
-
-    async def _keep(self, usecase: Callable[[Tx], None], command: str, instead: Callable[[Tx], None] | None = None) -> None:
-        """Store a command's result now, or as soon as the store is back."""
-        self._results.append(_Unstored(usecase, command, instead))
-        self._commands = None
-        await self._catch_up()
-
-    async def _catch_up(self) -> None:
-        """Store what waits, results first, as far as the store takes it. What the rules reject is logged, and dropped unless
-        something else can be stored in its place."""
-        if asyncio.get_running_loop().time() - self._store_failed_s < STORE_PAUSE_S:
-            return
-        for queue in (self._results, self._notes):
-            while queue:
-                oldest = queue[0]
-                try:
-                    await self._write(oldest.usecase)
-                except Unavailable as error:
-                    self._store_down(error)
-                    return
-                except Exception:
-                    self._log.exception("result_rejected", command=oldest.command)
-                    if oldest.instead is not None:
-                        queue[0] = _Unstored(oldest.instead, oldest.command)
-                        continue
-                    if oldest.command is not None:
-                        self.plan.put_off(oldest.command, self._clock.now_ms())
-                queue.popleft()
+            await self._store.write(lambda tx: see_switch(tx, meter, seen, site, now_ms))
 
     async def _expire(self) -> None:
         """While the line is down, commands whose time is over still end. Raises Unavailable."""
         now_ms, site = self._clock.now_ms(), self._site()
-        for c in await self._look():
+        await self._store.look(self._ear.take(), self.plan.reachable)
+        for c in self._store.commands:
             if c.state is CommandState.QUEUED and c.expires_ms <= now_ms:
-                await self._write(lambda tx, c=c: start_command(tx, c.id, site, now_ms))  # type: ignore[misc]
-                self._commands = None
+                await self._store.write(lambda tx, c=c: start_command(tx, c.id, site, now_ms))  # type: ignore[misc]
+
+    def _rejected(self, command: str) -> None:
+        self.plan.put_off(command, self._clock.now_ms())
+
+    def _send_guests_away(self, why: str) -> None:
+        self._away = why
+        self._guests.send_away(why)
 
     def _note_line(self, down: str | None) -> None:
         """One event for each change; a line that works from the start is none."""
@@ -319,26 +339,11 @@ class LineLoop:
             return
         text, now_ms = down or "the line carries bytes again", self._clock.now_ms()
         self._log.warning("line_changed", up=up, text=text)
-        self._notes.append(_Unstored(lambda tx: note_line(tx, self.plan.line, up, text, now_ms), None))
+        self._store.note(lambda tx: note_line(tx, self.plan.line, up, text, now_ms))
 
-    def _note_meter(self, change: SilenceChange | None) -> None:
-        if change is not None:
-            now_ms = self._clock.now_ms()
-            self._log.info("meter_changed", meter=change.meter, silent=change.silent, text=change.text)
-            self._notes.append(_Unstored(lambda tx: note_meter(tx, change.meter, change.silent, change.text, now_ms), None))
-
-    async def _write(self, usecase: Callable[[Tx], T]) -> T:
-        value = await self._store.write(usecase)
-        if not self._store_up:
-            self._log.info("store_available")
-        self._store_up = True
-        return value
-
-    def _store_down(self, error: Unavailable) -> None:
-        if self._store_up:
-            self._log.error("store_unavailable", text=str(error))
-        self._store_up, self._commands = False, None
-        self._store_failed_s = asyncio.get_running_loop().time()
+    def _note_meter(self, change: SilenceChange, now_ms: int) -> None:
+        self._log.info("meter_changed", meter=change.meter, silent=change.silent, text=change.text)
+        self._store.note(lambda tx: note_meter(tx, change.meter, change.silent, change.text, now_ms))
 
 
 def _recorded(tx: Tx, reading: Reading, seen: SwitchReading | None, site: Site, now_ms: int) -> bool:

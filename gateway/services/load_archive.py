@@ -9,8 +9,10 @@ from gateway.domain import ledger
 from gateway.domain.ledger import Entry, EntryKind, Leg
 from gateway.domain.limits import WITHIN_LIMIT
 from gateway.domain.meters import Account, Meter
+from gateway.domain.schemes import Scheme
 from gateway.domain.supply import CutCause
 from gateway.domain.tariffs import Tariff
+from gateway.services.open_slots import load_schemes
 from gateway.services.ports import Site, Tx
 from gateway.services.post_entry import post_entry
 from gateway.services.switching import RULES, bring, drop_reason, lift
@@ -26,11 +28,12 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What the configuration says about the site."""
+    """What the configuration says about the site. schemes: None leaves the collection as it is."""
 
     tariffs: Sequence[Tariff]
     accounts: Sequence[Opening]
     meters: Sequence[Meter]
+    schemes: Sequence[Scheme] | None = None
 
 
 def load_archive(tx: Tx, archive: Archive, site: Site, now_ms: int) -> None:
@@ -42,6 +45,8 @@ def load_archive(tx: Tx, archive: Archive, site: Site, now_ms: int) -> None:
         _account(tx, opening, now_ms)
     for meter in archive.meters:
         _meter(tx, meter, site, now_ms)
+    if archive.schemes is not None:
+        load_schemes(tx, archive.schemes)
     configured = {meter.id for meter in archive.meters}
     for meter in tx.meters():
         if meter.id not in configured and meter.account is not None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from gateway.domain.events import Event, Json, Outgoing
+from gateway.domain.clocks import MeterClock
+from gateway.domain.events import Event, Json, Outgoing, Topic
+from gateway.domain.jobs import Want
 from gateway.domain.ledger import PostedEntry
 from gateway.domain.meters import Account, Meter
-from gateway.domain.readings import Billing, Item, Quality, Reading
+from gateway.domain.readings import Billing, Item, Quality, Reading, Source
 from gateway.domain.requests import PaymentIdentity
+from gateway.domain.schemes import Completeness, Scheme, Slot, Tally
 from gateway.domain.supply import Command
 from gateway.domain.tariffs import Tariff
 
@@ -92,6 +96,26 @@ class LatestItem:
     answered_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class DaySum:
+    """What is left of a day's readings of one quantity after their retention. day: local date, ISO. count: readings with a value.
+
+    first, last: the values of the day's first and last moment (first_ms, last_ms); a register's consumption lies between them.
+    """
+
+    meter: str
+    day: str
+    quantity: str
+    unit: str
+    count: int
+    first: Decimal
+    first_ms: int
+    last: Decimal
+    last_ms: int
+    lowest: Decimal
+    highest: Decimal
+
+
 class Tx(Protocol):
     """One transaction. Every method is synchronous; writes are visible to later reads of the same transaction."""
 
@@ -104,6 +128,9 @@ class Tx(Protocol):
     def meters(self) -> Sequence[Meter]: ...
     def meter(self, meter: str) -> Meter | None: ...
     def meters_of(self, account: str) -> Sequence[Meter]: ...
+    def meters_on(self, line: str) -> Sequence[Meter]:
+        """Those read on this line."""
+
     def save_meter(self, meter: Meter) -> None: ...
     def tariff(self, tariff: str) -> Tariff | None: ...
     def save_tariff(self, tariff: Tariff) -> None: ...
@@ -177,6 +204,77 @@ class Tx(Protocol):
 
     def outbox_state(self) -> OutboxState: ...
 
+    # collection
+    def schemes(self) -> Sequence[Scheme]:
+        """Those in force, by id."""
+
+    def wanted(self) -> Mapping[Want, int]:
+        """The priority of everything that schemes collect, the most urgent of each."""
+
+    def save_scheme(self, scheme: Scheme) -> None: ...
+    def drop_scheme(self, scheme: str) -> None:
+        """Its slots and tallies stay."""
+
+    def add_slots(self, slots: Iterable[Slot]) -> Sequence[Slot]:
+        """Those of them that were new; a slot that is there stays as it is."""
+
+    def save_slot(self, slot: Slot) -> None:
+        """Changes what is there."""
+
+    def due_slots(self, line: str, want: Want, now_ms: int, limit: int, *, late: bool) -> Sequence[Slot]:
+        """Expected ones that may be asked for now: those within their windows, by its end, or those after, longest due first."""
+
+    def slots(self, meter: str, want: Want, from_ms: int, to_ms: int, limit: int) -> Sequence[Slot]:
+        """In any state, both ends included, oldest first."""
+
+    def missed_live(self, now_ms: int, limit: int) -> Sequence[Slot]:
+        """Expected ones that only a live reading within their window could have filled, and that is over."""
+
+    def wake_slots(self, meter: str, now_ms: int) -> None:
+        """Whatever is expected of this meter may be asked for now."""
+
+    def move_slots(self, meter: str, line: str) -> None:
+        """What is expected of this meter is asked for on this line."""
+
+    def drop_slots(self, meter: str, want: Want, before_ms: int, *, expected: bool = False) -> int:
+        """Forgets settled slots of earlier moments, or those still expected; how many."""
+
+    def add_tally(self, day: str, scheme: str, line: str, tally: Tally) -> None:
+        """Adds to what is counted already."""
+
+    def completeness(self, from_day: str, to_day: str) -> Sequence[Completeness]:
+        """Both days (ISO dates) included, by day, scheme and line."""
+
+    def mark_judged(self, day: str, scheme: str, line: str) -> None: ...
+    def drop_completeness(self, before_day: str) -> int:
+        """Forgets the tallies of earlier days; how many."""
+
+    def add_meter_record(self, meter: str, kind: str, key: str, at_ms: int) -> bool:
+        """Whether this record of the meter's own event memory was unknown."""
+
+    def past_readings(self, meter: str, source: Source, taken_ms: int) -> Sequence[StoredReading]:
+        """What was stored of this moment from this source, oldest first."""
+
+    def set_quality(self, reading: int, quality: Quality) -> None:
+        """A stored reading turns out to be better than it was known to be."""
+
+    # retention
+    def drop_readings(self, numbers: Iterable[int]) -> None: ...
+    def day_sum(self, meter: str, day: str, quantity: str) -> DaySum | None: ...
+    def save_day_sum(self, day_sum: DaySum) -> None: ...
+    def day_sums(self, meter: str, since_day: str, limit: int) -> Sequence[DaySum]:
+        """By day and quantity."""
+
+    def drop_acknowledged(self, topics: Iterable[Topic], before_ms: int, limit: int) -> int:
+        """Forgets messages of these topics that the centre acknowledged before then, lowest numbers first; how many."""
+
+    # clocks
+    def clock(self, meter: str) -> MeterClock | None: ...
+    def clocks(self, line: str) -> Sequence[MeterClock]:
+        """Of the meters read on this line."""
+
+    def save_clock(self, clock: MeterClock) -> None: ...
+
     # meta
     def meta(self, key: str) -> str | None: ...
     def set_meta(self, key: str, value: str) -> None: ...
@@ -190,6 +288,7 @@ class Site:
     retry_failed_ms, retry_refused_ms: how long after a failed or a refused cut the rules order it again (never a person's);
     half a day is for refused passwords only, a restore or an overload does not wait so long.
     power_stale_ms: a power counts in an account's load, and links an overload to the next look at it, for no longer than this.
+    meter_zone: the time that the meters' clocks show. keep_clocks: they are looked at and set.
     """
 
     gateway: str
@@ -199,6 +298,8 @@ class Site:
     retry_failed_ms: int = 10 * 60 * 1000
     retry_refused_ms: int = 12 * 60 * 60 * 1000
     power_stale_ms: int = 180_000
+    meter_zone: str = "Asia/Shanghai"
+    keep_clocks: bool = True
 
 
 JsonObject = dict[str, Json]

@@ -7,9 +7,8 @@ from dataclasses import replace
 from gateway.domain.events import EventKind
 from gateway.domain.limits import LimitAction, LimitPhase, LimitState, on_cut_seen, on_power, on_time, released, withdrawn
 from gateway.domain.meters import Account, Contact
-from gateway.domain.readings import Reading
+from gateway.domain.readings import Reading, primary_w
 from gateway.domain.supply import CutCause
-from gateway.domain.units import kw_to_w
 from gateway.services import announce
 from gateway.services.ports import Site, Tx
 from gateway.services.switching import LIMIT, hold_open, lift
@@ -54,7 +53,7 @@ def account_power_w(tx: Tx, account: Account, site: Site, at_ms: int) -> int:
     for meter in tx.meters_of(account.id):
         newest = tx.latest(meter.id).get("power")
         if newest is not None and newest.item.value is not None and at_ms - newest.answered_ms <= site.power_stale_ms:
-            total += kw_to_w(newest.item.value)
+            total += primary_w(newest.item.value, meter.ratio)
     return total
 
 

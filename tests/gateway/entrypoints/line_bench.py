@@ -21,7 +21,7 @@ from gateway.domain.meters import Account, Meter, SwitchKind
 from gateway.domain.requests import SupplyOrder
 from gateway.domain.supply import Command, Verb
 from gateway.domain.tariffs import Tariff
-from gateway.entrypoints.line_loop import Line, LineLoop, Link, Wake
+from gateway.entrypoints.line_loop import Housekeeping, Line, LineLoop, Link, Wake
 from gateway.services.order_supply import order_supply
 from gateway.services.plan import LinePlan, Poll
 from gateway.services.ports import Site, SupplyAnswer, Tx, Unavailable
@@ -40,15 +40,21 @@ class WeakStore:
 
     def __init__(self, store: Store) -> None:
         self.store, self.full = store, False
-        self.refused = 0
+        self.refused = self.reads = self.writes = 0
+
+    @property
+    def written(self) -> int:
+        return self.store.written
 
     async def write(self, usecase: Callable[[Tx], T]) -> T:
+        self.writes += 1
         if self.full:
             self.refused += 1
             raise Unavailable("the disk is full")
         return await self.store.write(usecase)
 
     async def read(self, query: Callable[[Tx], T]) -> T:
+        self.reads += 1
         return await self.store.read(query)
 
 
@@ -58,10 +64,18 @@ class Book:
 
 
 class Bench:
-    """Meters m1.. on the RS-485 line `rs`, and `c1` on `net`, switched by a module on `coils`."""
+    """Meters m1.. on the RS-485 line `rs`, and `c1` on `net`, switched by a module on `coils`. The rest is for the line `rs`."""
 
-    def __init__(self, folder: Path, meters: int = 2, baud: int = 2400) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        meters: int = 2,
+        baud: int = 2400,
+        housekeeping: Housekeeping | None = None,
+        clock_link: Link | None = None,
+    ) -> None:
         self.clock, self.wake = VirtualClock(), Wake()
+        self._kept = {"rs": (clock_link, housekeeping)}
         self.names = [f"m{n}" for n in range(1, meters + 1)]
         self.street = VirtualStreet({"line": _lines(baud), "meter": [*map(_dlt, self.names), _contactor()]})
         self.store = Store.open(str(folder / "store.db"), inline=True, rng=Random(1))
@@ -132,12 +146,13 @@ class Bench:
     def frames(self, control: int, meter: str | None = None) -> list[float]:
         """When frames with this control code left on the RS-485 line, to any meter or to this one."""
         wire = None if meter is None else bytes.fromhex(_address(meter))[::-1]
-        sent = self.street.lines["rs"].sent
-        return [at for at, data in sent if data[12] == control and wire in (None, data[5:11])]
+        sent = [(at, bare(data)) for at, data in self.street.lines["rs"].sent]
+        return [at for at, data in sent if data[8] == control and wire in (None, data[1:7])]
 
     def _loop(self, name: str, plan: LinePlan, reads: dict[str, Link], switches: dict[str, Link]) -> LineLoop:
         line: Line = self.drivers[name]
-        return LineLoop(line, plan, reads, switches, self.weak, lambda: SITE, self.clock, self.wake)
+        kept = self._kept.get(name, (None, None))
+        return LineLoop(line, plan, reads, switches, self.weak, lambda: SITE, self.clock, self.wake, *kept)
 
     def _dlt645(self, name: str) -> Dlt645Link:
         return Dlt645Link(
@@ -156,6 +171,11 @@ class Bench:
             kind, switch_line = (SwitchKind.CONTACTOR, "coils") if coil else (SwitchKind.INTERNAL, "rs")
             line, address, protocol = ("net", "1", "modbus") if coil else ("rs", _address(name), "dlt645-2007")
             tx.save_meter(Meter(name, line, address, protocol, "profile", f"a-{name}", name, kind, switch_line))
+
+
+def bare(frame: bytes) -> bytes:
+    """A DL/T 645 frame without what may stand before it: its control code is byte 8."""
+    return frame.lstrip(b"\xfe")
 
 
 def _lines(baud: int) -> list[dict[str, object]]:

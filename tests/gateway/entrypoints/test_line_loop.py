@@ -16,7 +16,7 @@ from gateway.domain.supply import CommandState, Verb
 from gateway.entrypoints.line_loop import LOOK_S, Wake
 from gateway.services.ports import Tx
 from gateway.services.run_command import finish_switch
-from tests.gateway.entrypoints.line_bench import MAINS_W, Bench
+from tests.gateway.entrypoints.line_bench import MAINS_W, Bench, bare
 from tests.simulation.virtual_loop import in_virtual_time
 
 CONTROL, READ = 0x1C, 0x11
@@ -175,7 +175,7 @@ async def test_the_result_of_an_order_outlives_a_full_disk(tmp_path: Path) -> No
         real = line.send
 
         async def send(data: bytes) -> None:
-            bench.weak.full = bench.weak.full or data[12] == CONTROL
+            bench.weak.full = bench.weak.full or bare(data)[8] == CONTROL
             await real(data)
 
         line.send = send  # type: ignore[method-assign]

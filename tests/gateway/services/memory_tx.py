@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from gateway.domain.events import Event, Outgoing
+from gateway.domain.clocks import MeterClock
+from gateway.domain.events import Event, Outgoing, Topic
+from gateway.domain.jobs import Want
 from gateway.domain.ledger import GENESIS, PostedEntry
 from gateway.domain.meters import Account, Meter
 from gateway.domain.readings import Billing, Quality, Reading, Source
 from gateway.domain.requests import PaymentIdentity
+from gateway.domain.schemes import Completeness, Scheme, Slot, SlotState, Tally
 from gateway.domain.supply import Command
 from gateway.domain.tariffs import Tariff
 from gateway.services.ports import (
+    DaySum,
     Duplicate,
     LatestItem,
     OutboxRow,
@@ -44,7 +48,14 @@ class MemoryTx:
     kept_commands: dict[str, Command] = field(default_factory=dict)
     kept_events: list[StoredEvent] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
+    kept_clocks: dict[str, MeterClock] = field(default_factory=dict)
     metas: dict[str, str] = field(default_factory=dict)
+    kept_schemes: dict[str, Scheme] = field(default_factory=dict)
+    kept_slots: dict[tuple[str, Want, int], Slot] = field(default_factory=dict)
+    tallies: dict[tuple[str, str, str], Completeness] = field(default_factory=dict)
+    meter_records: set[tuple[str, str, str]] = field(default_factory=set)
+    kept_day_sums: dict[tuple[str, str, str], DaySum] = field(default_factory=dict)
+    forgotten: set[int] = field(default_factory=set)
 
     def accounts(self) -> Sequence[Account]:
         return [self.kept_accounts[key] for key in sorted(self.kept_accounts)]
@@ -66,6 +77,9 @@ class MemoryTx:
     def meters_of(self, account: str) -> Sequence[Meter]:
         return [meter for meter in self.meters() if meter.account == account]
 
+    def meters_on(self, line: str) -> Sequence[Meter]:
+        return [meter for meter in self.meters() if meter.line == line]
+
     def save_meter(self, meter: Meter) -> None:
         if meter.account is not None and meter.account not in self.kept_accounts:
             raise LookupError(f"foreign key: there is no account {meter.account}")
@@ -78,7 +92,7 @@ class MemoryTx:
         self.tariffs[tariff.id] = tariff
 
     def add_reading(self, reading: Reading, point: str, quality: Quality, stored_ms: int) -> int:
-        number = len(self.kept_readings) + 1
+        number = self.kept_readings[-1].id + 1 if self.kept_readings else 1
         self.kept_readings.append(StoredReading(number, reading, point, quality, stored_ms))
         newest = dict(self.newest.get(reading.meter, {}))
         for item in reading.items if reading.source is Source.LIVE else ():
@@ -203,6 +217,137 @@ class MemoryTx:
         waiting = [row.seq for row in self.outbox if row.acknowledged_ms is None]
         last, published = len(self.outbox), sum(row.published_ms is not None for row in self.outbox)
         return OutboxState(last, min(waiting, default=last + 1), len(waiting), published, last - len(waiting))
+
+    def schemes(self) -> Sequence[Scheme]:
+        return [self.kept_schemes[key] for key in sorted(self.kept_schemes)]
+
+    def wanted(self) -> Mapping[Want, int]:
+        found: dict[Want, int] = {}
+        for scheme in self.kept_schemes.values():
+            found[scheme.want] = min(scheme.priority, found.get(scheme.want, scheme.priority))
+        return found
+
+    def save_scheme(self, scheme: Scheme) -> None:
+        self.kept_schemes[scheme.id] = scheme
+
+    def drop_scheme(self, scheme: str) -> None:
+        self.kept_schemes.pop(scheme, None)
+
+    def add_slots(self, slots: Iterable[Slot]) -> Sequence[Slot]:
+        new = []
+        for slot in slots:
+            if (slot.meter, slot.want, slot.at_ms) not in self.kept_slots:
+                self.save_slot(slot)
+                new.append(slot)
+        return new
+
+    def save_slot(self, slot: Slot) -> None:
+        if (slot.state is SlotState.READ) != (slot.read_ms is not None):
+            raise ValueError(f"check: no slot looks like {slot}")
+        self.kept_slots[slot.meter, slot.want, slot.at_ms] = slot
+
+    def _expected(self) -> list[Slot]:
+        return [slot for slot in self.kept_slots.values() if slot.state is SlotState.EXPECTED]
+
+    def due_slots(self, line: str, want: Want, now_ms: int, limit: int, *, late: bool) -> Sequence[Slot]:
+        due = [slot for slot in self._expected() if (slot.line, slot.want) == (line, want) and slot.next_ms <= now_ms]
+        found = [slot for slot in due if (slot.late_ms < now_ms) == late]
+        return sorted(found, key=lambda slot: slot.next_ms if late else slot.late_ms)[:limit]
+
+    def slots(self, meter: str, want: Want, from_ms: int, to_ms: int, limit: int) -> Sequence[Slot]:
+        found = [s for (m, w, at_ms), s in self.kept_slots.items() if (m, w) == (meter, want) and from_ms <= at_ms <= to_ms]
+        return sorted(found, key=lambda slot: slot.at_ms)[:limit]
+
+    def missed_live(self, now_ms: int, limit: int) -> Sequence[Slot]:
+        missed = [slot for slot in self._expected() if slot.source is Source.LIVE and slot.late_ms < now_ms]
+        return sorted(missed, key=lambda slot: slot.late_ms)[:limit]
+
+    def wake_slots(self, meter: str, now_ms: int) -> None:
+        for slot in self._expected():
+            if slot.meter == meter and slot.next_ms > now_ms:
+                self.save_slot(replace(slot, next_ms=now_ms))
+
+    def move_slots(self, meter: str, line: str) -> None:
+        for slot in self._expected():
+            if slot.meter == meter:
+                self.save_slot(replace(slot, line=line))
+
+    def drop_slots(self, meter: str, want: Want, before_ms: int, *, expected: bool = False) -> int:
+        gone = [
+            key
+            for key, slot in self.kept_slots.items()
+            if key[:2] == (meter, want) and slot.at_ms < before_ms and expected == (slot.state is SlotState.EXPECTED)
+        ]
+        for key in gone:
+            del self.kept_slots[key]
+        return len(gone)
+
+    def add_tally(self, day: str, scheme: str, line: str, tally: Tally) -> None:
+        known = self.tallies.get((day, scheme, line), Completeness(day, scheme, line, Tally()))
+        self.tallies[day, scheme, line] = replace(known, tally=known.tally.plus(tally))
+
+    def completeness(self, from_day: str, to_day: str) -> Sequence[Completeness]:
+        return [self.tallies[key] for key in sorted(self.tallies) if from_day <= key[0] <= to_day]
+
+    def mark_judged(self, day: str, scheme: str, line: str) -> None:
+        if (day, scheme, line) in self.tallies:
+            self.tallies[day, scheme, line] = replace(self.tallies[day, scheme, line], judged=True)
+
+    def drop_completeness(self, before_day: str) -> int:
+        gone = [key for key in self.tallies if key[0] < before_day]
+        for key in gone:
+            del self.tallies[key]
+        return len(gone)
+
+    def add_meter_record(self, meter: str, kind: str, key: str, at_ms: int) -> bool:
+        new = (meter, kind, key) not in self.meter_records
+        self.meter_records.add((meter, kind, key))
+        return new
+
+    def past_readings(self, meter: str, source: Source, taken_ms: int) -> Sequence[StoredReading]:
+        wanted = (meter, source, taken_ms)
+        return [r for r in self.kept_readings if (r.reading.meter, r.reading.source, r.reading.taken_ms) == wanted]
+
+    def set_quality(self, reading: int, quality: Quality) -> None:
+        self.kept_readings = [replace(r, quality=quality) if r.id == reading else r for r in self.kept_readings]
+
+    def drop_readings(self, numbers: Iterable[int]) -> None:
+        gone = set(numbers)
+        self.kept_readings = [r for r in self.kept_readings if r.id not in gone]
+
+    def day_sum(self, meter: str, day: str, quantity: str) -> DaySum | None:
+        return self.kept_day_sums.get((meter, day, quantity))
+
+    def save_day_sum(self, day_sum: DaySum) -> None:
+        self.kept_day_sums[day_sum.meter, day_sum.day, day_sum.quantity] = day_sum
+
+    def day_sums(self, meter: str, since_day: str, limit: int) -> Sequence[DaySum]:
+        return [self.kept_day_sums[key] for key in sorted(self.kept_day_sums) if key[0] == meter and key[1] >= since_day][:limit]
+
+    def drop_acknowledged(self, topics: Iterable[Topic], before_ms: int, limit: int) -> int:
+        """What is acknowledged is never shown again, so that forgetting it shows in the count alone."""
+        dropped = 0
+        for topic in topics:
+            old = [
+                row.seq
+                for row in self.outbox
+                if row.message.topic is topic
+                and row.seq not in self.forgotten
+                and row.acknowledged_ms is not None
+                and row.acknowledged_ms < before_ms
+            ]
+            self.forgotten |= set(old[: limit - dropped])
+            dropped += len(old[: limit - dropped])
+        return dropped
+
+    def clock(self, meter: str) -> MeterClock | None:
+        return self.kept_clocks.get(meter)
+
+    def clocks(self, line: str) -> Sequence[MeterClock]:
+        return [self.kept_clocks[meter.id] for meter in self.meters_on(line) if meter.id in self.kept_clocks]
+
+    def save_clock(self, clock: MeterClock) -> None:
+        self.kept_clocks[clock.meter] = clock
 
     def meta(self, key: str) -> str | None:
         return self.metas.get(key)

@@ -91,7 +91,8 @@ class SimMeter:
 
 @dataclass
 class Bill:
-    """How far the auditor says a meter is billed: blocks at once, single registers when the next agrees."""
+    """How far the auditor says a meter is billed: blocks at once, unless they grew tenfold, and single registers when the next
+    agrees."""
 
     blocks: bool
     first_wh: int | None = None
@@ -102,8 +103,9 @@ class Bill:
 
     def read(self, wh: int, at_ms: int) -> None:
         self.disturbed = False
-        if self.blocks:
+        if self.blocks and not (self.billed_wh and wh >= 10 * self.billed_wh):
             self._to(wh, at_ms)
+            self.waiting = None
             return
         if self.waiting is not None:
             self._to(*self.waiting)

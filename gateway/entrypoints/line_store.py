@@ -1,0 +1,246 @@
+"""The store as one line's loop sees it: what waits for the line, and results that wait while the store is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from gateway.domain.jobs import ClockJob, ClockReadJob, ClockSetJob, HistoryJob, Outcome
+from gateway.domain.supply import Command
+from gateway.services.ports import Site, Tx, Unavailable
+
+T = TypeVar("T")
+J = TypeVar("J")
+
+LOOK_S = 1.0
+"""Commands are looked for in the store so often after something was written, whoever forgot to wake us."""
+
+LOOK_ANYWAY_S = 30.0
+"""And so often when nothing was, as far as this process knows: 128 idle lines would else cost 5 % of a core."""
+
+PAST_LOOK_S = 5.0
+PAST_AHEAD = 32
+"""How often, and how much of the past that is due is looked for; sooner when all that was found is done. Its windows are hours."""
+
+PAST_MOST = 2048
+"""As far as is looked beyond what silent meters miss, so that they hide nobody: a few days of a full line of them."""
+
+PAST_REJECTED_S = 600.0
+"""How long a fetch is left alone whose result the rules rejected: it stays due, and would hold up the line for ever."""
+
+CLOCK_LOOK_S = 60.0
+CLOCK_AHEAD = 32
+"""The same for clocks: meters drift under 1 s a day, and 1,000 of them are through in half an hour."""
+
+STORE_PAUSE_S = 1.0
+"""Between two attempts at a store that is not available."""
+
+MAX_NOTES = 256
+"""Changes of meters and line that may wait for the store; beyond that the oldest are lost, results of commands never are."""
+
+ClockWork = ClockReadJob | ClockSetJob | ClockJob
+_Sought = tuple[tuple[J, ...], Exception | None]
+
+
+class WallClock(Protocol):
+    """UTC milliseconds."""
+
+    def now_ms(self) -> int: ...
+
+
+class Store(Protocol):
+    """Raises ports.Unavailable."""
+
+    @property
+    def written(self) -> int:
+        """Grows with all that is written."""
+
+    async def write(self, usecase: Callable[[Tx], T]) -> T: ...
+    async def read(self, query: Callable[[Tx], T]) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Housekeeping:
+    """What a line does besides reading and switching, as use cases; by default nothing.
+
+    due_history: what is missing of the meters' past, most important first, at most so many. due_clock: which clocks are to be
+    looked at or set now. The others take what came of it, failures too.
+    """
+
+    due_history: Callable[[Tx, str, int, int], Sequence[HistoryJob]] = lambda tx, line, now_ms, limit: ()
+    record_history: Callable[[Tx, HistoryJob, Outcome, Site, int], None] = lambda tx, job, outcome, site, now_ms: None
+    due_clock: Callable[[Tx, str, Site, int], Sequence[ClockWork]] = lambda tx, line, site, now_ms: ()
+    record_clock: Callable[[Tx, ClockWork, Outcome, Site, int], None] = lambda tx, job, outcome, site, now_ms: None
+
+
+@dataclass(slots=True)
+class _Unstored:
+    """A use case that must still reach the store. command: whose result it is; None for a note. instead: for a rejected one."""
+
+    usecase: Callable[[Tx], None]
+    command: str | None
+    instead: Callable[[Tx], None] | None = None
+
+
+class LineStore:
+    """What waits for one line, never older than LOOK_S; and its results, which wait here as long as the store is away.
+
+    rejected: told of a command whose result the rules do not take.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        line: str,
+        site: Callable[[], Site],
+        clock: WallClock,
+        log: FilteringBoundLogger,
+        housekeeping: Housekeeping,
+        rejected: Callable[[str], None],
+    ) -> None:
+        self._store, self._line, self._site, self._clock, self._log = store, line, site, clock, log
+        self._housekeeping, self._rejected = housekeeping, rejected
+        self._up = True
+        self._failed_s = -STORE_PAUSE_S
+        self._results: deque[_Unstored] = deque()  # at most one for each switch of the line
+        self._notes: deque[_Unstored] = deque(maxlen=MAX_NOTES)
+        self._commands: tuple[Command, ...] | None = None
+        self._looked_s = 0.0
+        self._seen = -1
+        self.history: tuple[HistoryJob, ...] = ()
+        self.clock_work: tuple[ClockWork, ...] = ()
+        self._history_more = False
+        self._history_again_s = self._clock_again_s = 0.0
+        self._left_alone: dict[HistoryJob, float] = {}
+
+    @property
+    def commands(self) -> Sequence[Command]:
+        """The open commands of this line whose results are all stored."""
+        waiting = {unstored.command for unstored in self._results}
+        return [c for c in self._commands or () if c.id not in waiting]
+
+    async def look(self, woken: bool, reachable: Callable[[str], bool]) -> None:
+        """Look for what is unknown or too old, in one read. reachable: whether a meter's past can be had. Raises Unavailable."""
+        now_s, now_ms, site = asyncio.get_running_loop().time(), self._clock.now_ms(), self._site()
+        nothing_left = self._history_more and not any(reachable(job.meter) for job in self.history)
+        past = nothing_left or now_s >= self._history_again_s
+        clock = now_s >= self._clock_again_s
+        look_s = LOOK_ANYWAY_S if self._store.written == self._seen else LOOK_S
+        if not (past or clock or woken or self._commands is None or now_s - self._looked_s >= look_s):
+            return
+        seen = self._store.written
+        beyond = sum(not reachable(job.meter) for job in self.history) + len(self._left_alone)
+        limit = min(PAST_AHEAD + beyond, PAST_MOST)
+
+        def query(tx: Tx) -> tuple[tuple[Command, ...], _Sought[HistoryJob], _Sought[ClockWork]]:
+            history = _seek(past, lambda: self._housekeeping.due_history(tx, self._line, now_ms, limit))
+            clocks = _seek(clock, lambda: self._housekeeping.due_clock(tx, self._line, site, now_ms))
+            return tuple(tx.open_commands(line=self._line)), history, clocks
+
+        self._commands, history, clocks = await self._store.read(query)
+        self._looked_s, self._seen = now_s, seen
+        if past:
+            found = self._told(history)[:limit]
+            self._left_alone = {job: until_s for job, until_s in self._left_alone.items() if until_s > now_s}
+            self.history = tuple(job for job in found if job not in self._left_alone)
+            self._history_more = len(found) == limit < PAST_MOST
+            self._history_again_s = now_s + PAST_LOOK_S
+        if clock:
+            self.clock_work, self._clock_again_s = self._told(clocks)[:CLOCK_AHEAD], now_s + CLOCK_LOOK_S
+
+    def forget(self) -> None:
+        """Another configuration: everything is looked for again."""
+        self._commands, self.history, self.clock_work = None, (), ()
+        self._history_again_s = self._clock_again_s = 0.0
+
+    async def write(self, usecase: Callable[[Tx], T]) -> T:
+        """What it gave; the commands that are open after it are known then too, without a read. Raises Unavailable."""
+        self._commands = None
+        value, self._commands = await self._store.write(lambda tx: (usecase(tx), tuple(tx.open_commands(line=self._line))))
+        self._looked_s = asyncio.get_running_loop().time()
+        if not self._up:
+            self._log.info("store_available")
+        self._up = True
+        return value
+
+    async def record_history(self, job: HistoryJob, outcome: Outcome) -> None:
+        """What came of a fetch. Raises Unavailable; what the rules reject is logged, and not fetched again for a while."""
+        now_ms, site = self._clock.now_ms(), self._site()
+        self.history = tuple(other for other in self.history if other != job)
+        self._history_more = True  # a job is one exchange of what is often several, and only one of a meter's
+        try:
+            await self.write(lambda tx: self._housekeeping.record_history(tx, job, outcome, site, now_ms))
+        except Unavailable:
+            raise
+        except Exception:
+            self._log.exception("history_rejected", meter=job.meter, want=job.want.value)
+            self._left_alone[job] = asyncio.get_running_loop().time() + PAST_REJECTED_S
+
+    async def record_clock(self, job: ClockWork, outcome: Outcome) -> None:
+        """What came of work on a clock. Raises Unavailable; what the rules reject is logged."""
+        now_ms, site = self._clock.now_ms(), self._site()
+        self.clock_work = tuple(other for other in self.clock_work if other != job)
+        try:
+            await self.write(lambda tx: self._housekeeping.record_clock(tx, job, outcome, site, now_ms))
+        except Unavailable:
+            raise
+        except Exception:
+            self._log.exception("clock_rejected", job=type(job).__name__)
+
+    async def keep(self, usecase: Callable[[Tx], None], command: str, instead: Callable[[Tx], None] | None = None) -> None:
+        """Store a command's result now, or as soon as the store is back."""
+        self._results.append(_Unstored(usecase, command, instead))
+        self._commands = None
+        await self.catch_up()
+
+    def note(self, usecase: Callable[[Tx], None]) -> None:
+        """Store this after the results that wait."""
+        self._notes.append(_Unstored(usecase, None))
+
+    async def catch_up(self) -> None:
+        """Store what waits, results first, as far as the store takes it. What the rules reject is logged, and dropped unless
+        something else can be stored in its place."""
+        if asyncio.get_running_loop().time() - self._failed_s < STORE_PAUSE_S:
+            return
+        for queue in (self._results, self._notes):
+            while queue:
+                oldest = queue[0]
+                try:
+                    await self.write(oldest.usecase)
+                except Unavailable as error:
+                    self.failed(error)
+                    return
+                except Exception:
+                    self._log.exception("result_rejected", command=oldest.command)
+                    if oldest.instead is not None:
+                        queue[0] = _Unstored(oldest.instead, oldest.command)
+                        continue
+                    if oldest.command is not None:
+                        self._rejected(oldest.command)
+                queue.popleft()
+
+    def failed(self, error: Unavailable) -> None:
+        """The store is away: told once, tried again after a pause."""
+        if self._up:
+            self._log.error("store_unavailable", text=str(error))
+        self._up, self._commands = False, None
+        self._failed_s = asyncio.get_running_loop().time()
+
+    def _told(self, sought: _Sought[J]) -> tuple[J, ...]:
+        jobs, error = sought
+        if error is not None:
+            self._log.error("housekeeping_error", exc_info=error)
+        return jobs
+
+
+def _seek(wanted: bool, due: Callable[[], Sequence[J]]) -> _Sought[J]:
+    """What is due, or the error there was: what keeps house never holds up an order."""
+    try:
+        return (tuple(due()) if wanted else ()), None
+    except Exception as error:
+        return (), error

@@ -1,0 +1,72 @@
+"""The slow loop opens what comes due, tidies once an hour, and leaves the store alone when there is nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from gateway.adapters.timetable import next_fire
+from gateway.domain.jobs import Want
+from gateway.domain.readings import Item, Quality, Reading, Source
+from gateway.domain.schemes import Scheme
+from gateway.domain.slots import DAY_MS, HOUR_MS
+from gateway.entrypoints.upkeep_loop import LOOK_S, ROUND_S, keep_up, tidy
+from gateway.services.ports import Site, Tx
+from gateway.services.retention import THINNED_AT_ONCE, Keep
+from tests.gateway.services import house
+from tests.gateway.services.house import FLAT, account
+from tests.gateway.services.memory_tx import MemoryStore
+from tests.simulation.virtual_loop import START_MS, VirtualClock, in_virtual_time
+
+T = TypeVar("T")
+SITE = Site("g", "Asia/Shanghai", clock_trusted=True)
+CURVE = Scheme("curve", Want.CURVE, "10 * * * *", HOUR_MS, 900_000, 1, 1, 9_900, {"m1": Source.CURVE})
+
+
+class CountingStore(MemoryStore):
+    """Counts its transactions that write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+        self.tx.save_tariff(FLAT)
+        self.tx.save_account(account())
+        self.tx.save_meter(house.meter("m1"))
+
+    async def write(self, usecase: Callable[[Tx], T]) -> T:
+        self.writes += 1
+        return await super().write(usecase)
+
+
+@in_virtual_time
+async def test_slots_are_opened_within_a_look_of_their_time() -> None:
+    store, clock = CountingStore(), VirtualClock()
+    store.tx.save_scheme(CURVE)
+    task = asyncio.create_task(keep_up(store, next_fire, Keep, lambda: SITE, clock))
+    await asyncio.sleep(600 + LOOK_S)
+    opened, writes = len(store.tx.kept_slots), store.writes
+    assert max(at_ms for _, _, at_ms in store.tx.kept_slots) == START_MS
+    await asyncio.sleep(3_000 - 2 * LOOK_S)
+    assert (len(store.tx.kept_slots), store.writes) == (opened, writes), "a write would wake every line"
+    await asyncio.sleep(600 + 3 * LOOK_S)
+    assert len(store.tx.kept_slots) == opened + 4
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+@in_virtual_time
+async def test_a_round_thins_everything_in_shares_and_ends() -> None:
+    store, clock = CountingStore(), VirtualClock()
+    many = 2 * THINNED_AT_ONCE + 10
+    for n in range(many):
+        old_ms = START_MS - 500 * DAY_MS + n
+        store.tx.add_reading(Reading("m1", (Item("power", None, "kW"),), old_ms, old_ms), "p", Quality.SINGLE, old_ms)
+    await tidy(store, Keep(), SITE, clock)
+    assert not store.tx.kept_readings
+    before = store.writes
+    await tidy(store, Keep(), SITE, clock)
+    assert store.writes - before == 2, "judging the days, and a look at the messages"
+    assert ROUND_S > LOOK_S
