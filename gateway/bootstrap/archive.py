@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gateway.adapters.clock import kernel_synchronised
-from gateway.adapters.profile_facts import count_wh, switch_facts
+from gateway.adapters.profile_facts import count_wh, rollover_wh, switch_facts, values
 from gateway.adapters.profiles import profile
+from gateway.bootstrap.schemes import schemes_of
 from gateway.domain.credit import CreditPolicy
 from gateway.domain.limits import LoadLimit
 from gateway.domain.meters import Account, Meter
@@ -25,13 +26,16 @@ def site_of(settings: Settings) -> Site:
         clock_trusted=trusted,
         path_alive=settings.bank.enabled,
         power_stale_ms=3 * 1000 * settings.live().instant_s,  # every second instant read is power's turn, and one may be lost
+        meter_zone=settings.meter_zone,
+        keep_clocks=settings.clock.keep_meters,
     )
 
 
 def archive_of(settings: Settings) -> Archive:
-    """Accounts, meters and tariffs of the configuration as the domain knows them."""
+    """Accounts, meters, tariffs and schemes of the configuration as the domain knows them."""
     tariffs = [Tariff(t.id, t.currency, t.prices()) for t in settings.tariff]
-    return Archive(tariffs, [_opening(settings, n) for n in range(len(settings.account))], archive_meters(settings))
+    openings = [_opening(settings, n) for n in range(len(settings.account))]
+    return Archive(tariffs, openings, archive_meters(settings), schemes_of(settings))
 
 
 def _opening(settings: Settings, number: int) -> Opening:
@@ -83,5 +87,24 @@ def _meter(meter: MeterSettings) -> Meter:
         cut_with_account=meter.cut_with_account,
         settle_ms=switch.settle_ms,
         max_power_w=meter.max_power_w,
-        count_wh=count_wh(reads),
+        count_wh=_billed_wh(count_wh(reads), meter),
+        capacity_wh=_billed_wh(rollover_wh(reads) or 0, meter),
+        ratio=meter.ratio,
     )
+
+
+def _billed_wh(wh: int, meter: MeterSettings) -> int:
+    """What so much in the meter is in front of its transformers; rounded down, for a ratio that `unfit_ratio` refuses."""
+    return int(wh * meter.ratio)
+
+
+def unfit_ratio(meter: MeterSettings) -> str | None:
+    """Why the ratio of this meter's transformers cannot be used. Raises ProfileError."""
+    reads = profile(meter.profile)
+    if meter.ratio != 1 and values(reads) == "primary":
+        return f"profile {reads.name} gives primary values already: ct and pt would count twice"
+    if (meter.ratio * count_wh(reads)).denominator != 1:
+        return f"ct {meter.ct} and pt {meter.pt} make steps of the register that are no whole Wh"
+    if meter.ratio != 1 and "max_power_w" not in meter.model_fields_set:
+        return "with ct and pt it needs max_power_w, what can flow in front of the transformers: more would hold its bill"
+    return None

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.adapters.profile_facts import gives
+from gateway.adapters.profile_facts import gives, notice
 from gateway.adapters.profiles import profile
 from gateway.adapters.store import Store, StoreError, store_file
 from gateway.bootstrap.lines import Passwords, examine_lines, has_switch
+from gateway.bootstrap.schemes import examine_schemes
 from gateway.services.verify_ledger import verify_ledger
 from gateway.settings import Account, Meter, Settings, SettingsError, secret_file
 
@@ -30,10 +31,11 @@ class LineReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `check` found."""
+    """What `check` found. notices: what no meter has confirmed of the profiles in use."""
 
     lines: Sequence[LineReport]
     errors: Sequence[str]
+    notices: Sequence[str] = ()
 
 
 def sqlite_url(data: Path) -> str:
@@ -64,14 +66,19 @@ def examine(settings: Settings, folder: Path) -> Report:
     except CannotStart as problem:
         errors.append(str(problem))
     rounds, problems = examine_lines(settings, passwords)
-    errors += problems
+    errors += problems + examine_schemes(settings)
     lines = [LineReport(line.id, sum(m.line == line.id for m in settings.meter), rounds.get(line.id, 0)) for line in settings.line]
     for account in settings.account:
         meters = [meter for meter in settings.meter if meter.account == account.id]
         errors += [f"account {account.id}: {text}" for text in _unseen_load(account, meters, rounds, settings.live().instant_s)]
         if not problems:
             errors += [f"account {account.id}: {text}" for text in _unpriced(account, meters, settings)]
-    return Report(lines, errors)
+    return Report(lines, errors, [] if problems else _notices(settings))
+
+
+def _notices(settings: Settings) -> list[str]:
+    used = {name for meter in settings.meter for name in (meter.profile, meter.switch and meter.switch.profile) if name}
+    return [said for name in sorted(used) if (said := notice(profile(name)))]
 
 
 def _unseen_load(account: Account, meters: Sequence[Meter], rounds: Mapping[str, int], instant_s: int) -> list[str]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from gateway import __version__
 from gateway.adapters.clock import Clock
+from gateway.adapters.crypto_service import Crypto, CryptoError, CryptoService
 from gateway.adapters.line_tools.acceptance import report
 from gateway.adapters.line_tools.acceptance import run as acceptance
 from gateway.adapters.line_tools.acceptance.case import Case, Outcome, Verdict
@@ -22,7 +27,7 @@ from gateway.adapters.meter_links.dlt645_link import Password
 from gateway.bootstrap.examine import CannotStart, passwords_of
 from gateway.bootstrap.lines import Passwords
 from gateway.bootstrap.tools import Chosen, NotDone, Target, WrongUse, held, ran
-from gateway.settings import SettingsError, secret_file
+from gateway.settings import SettingsError, secret_file, service_url
 
 __all__ = ["BenchOrder", "Options", "Outcome", "Verdict", "accept_meter"]
 
@@ -32,6 +37,7 @@ class BenchOrder:
     """What a tester wants. folder: for the report, None for none; only: ids of cases or their beginnings.
 
     passwords: a file of mode 0600 as the gateway has it; stated_ms: the laboratory's own bound of the error of times.
+    crypto: URL of the service that makes MACs, with its token's file; None for the configuration's, or the TEST module.
     """
 
     options: Options = field(default_factory=Options)
@@ -39,6 +45,8 @@ class BenchOrder:
     folder: Path | None = None
     passwords: Path | None = None
     password_class: str = "control"
+    crypto: str | None = None
+    crypto_token: Path | None = None
     stated_ms: float | None = None
     by: str = ""
     laboratory: str = ""
@@ -55,10 +63,11 @@ def accept_meter(chosen: Chosen, target: Target, order: BenchOrder, tell: Callab
     password = _bench_password(chosen, order)
     if order.folder is not None:
         _new_folder(order.folder)
+    module = _module(chosen, order)
     with held(chosen) as place:
         if place.kind == "modbus-tcp":
             raise WrongUse(f"{place.name} carries Modbus TCP; the acceptance list is for DL/T 645 meters")
-        return ran(_accept(place, target, order, cases, password, Refusals(_refusals_file(chosen)), tell))
+        return ran(_accept(place, target, order, cases, password, module, Refusals(_refusals_file(chosen)), tell))
 
 
 async def _accept(
@@ -67,21 +76,25 @@ async def _accept(
     order: BenchOrder,
     cases: Sequence[Case],
     password: Password | None,
+    module: Crypto | None,
     refusals: Refusals,
     tell: Callable[[Outcome], None],
 ) -> list[Outcome]:
     clock = Clock()
     begun_ms = clock.now_ms()
-    module = acceptance.test_module(secrets.token_bytes) if order.options.wallet else None
-    meter = await acceptance.subject_on(
-        place, target.address, DIALECTS[target.dialect], clock=clock, refusals=refusals, options=order.options,
-        password=password, module=module, stated_ms=order.stated_ms,
-    )  # fmt: skip
-    try:
+    async with AsyncExitStack() as opened:
+        if isinstance(module, CryptoService):
+            try:
+                await opened.enter_async_context(module)
+            except CryptoError as error:
+                raise NotDone(str(error)) from None
+        meter = await acceptance.subject_on(
+            place, target.address, DIALECTS[target.dialect], clock=clock, refusals=refusals, options=order.options,
+            password=password, module=module, stated_ms=order.stated_ms,
+        )  # fmt: skip
+        opened.push_async_callback(meter.probe.close)
         told = await acceptance.facts(meter)
         outcomes = await acceptance.run(meter, cases, tell)
-    finally:
-        await meter.probe.close()
     if order.folder is not None:
         heading = report.Heading(
             f"wattgate {__version__}", place.name, place.how, target.address, str(meter.dialect), begun_ms, clock.now_ms(),
@@ -91,6 +104,25 @@ async def _accept(
         (order.folder / "report.json").write_text(data, "utf-8")
         (order.folder / "report.html").write_text(report.as_html(heading, meter.precision, outcomes, data), "utf-8")
     return outcomes
+
+
+def _module(chosen: Chosen, order: BenchOrder) -> Crypto | None:
+    """Who makes the MACs; None where no case wants any. Raises WrongUse, NotDone."""
+    if not order.options.wallet:
+        return None
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    url, token_file = order.crypto, order.crypto_token
+    if url is None and chosen.settings is not None and chosen.settings.security.url is not None:
+        named = chosen.settings.security.token_file
+        url, token_file = chosen.settings.security.url, chosen.folder / named if named else None
+    if url is None:
+        return acceptance.test_module(secrets.token_bytes)
+    try:
+        return CryptoService(service_url(url), secret_file(token_file) if token_file else None)
+    except SettingsError as error:
+        raise NotDone(error.errors[0]) from None
+    except ValueError as error:
+        raise WrongUse(str(error)) from None
 
 
 def _new_folder(folder: Path) -> None:

@@ -8,7 +8,6 @@ import os
 import random
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -17,27 +16,37 @@ from typing import TypeVar
 import structlog
 
 from gateway import __version__
+from gateway.adapters import event_loop, quiet_log
 from gateway.adapters.clock import Clock
 from gateway.adapters.http.auth import OperatorAuth
 from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
+from gateway.adapters.http.completeness import CompletenessApi
 from gateway.adapters.http.guard import new_application
 from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
 from gateway.adapters.http.pages import page_router
+from gateway.adapters.http.reload import ReloadApi
 from gateway.adapters.http.server import Listener, ListenError
 from gateway.adapters.http.stream import Stream
+from gateway.adapters.meter_links.dlt645_clock import ClockBroadcast
 from gateway.adapters.mqtt_link import Broker, MqttLink
 from gateway.adapters.store import Store, StoreError, lock
+from gateway.adapters.timetable import next_fire
 from gateway.bootstrap.archive import archive_of, site_of
+from gateway.bootstrap.crew import Crew
 from gateway.bootstrap.examine import CannotStart, examine, passwords_of, store_url
+from gateway.bootstrap.guests import hang_tools
 from gateway.bootstrap.lines import BuiltLine, build_lines
+from gateway.bootstrap.reload import Reloader
+from gateway.bootstrap.schemes import keep_of, wishes
 from gateway.bootstrap.vitals import Vitals
 from gateway.domain.events import EventKind
 from gateway.domain.requests import SupplyOrder, TopUp
 from gateway.entrypoints import limit_loop
 from gateway.entrypoints.downlink import Downlink
-from gateway.entrypoints.line_loop import LineLoop, Wake
+from gateway.entrypoints.line_loop import Housekeeping, LineLoop, Wake
 from gateway.entrypoints.outbox_loop import OutboxLoop
-from gateway.services import announce
+from gateway.entrypoints.upkeep_loop import keep_up
+from gateway.services import announce, collect, keep_clock
 from gateway.services.apply_topup import MOST_BALANCE_MICRO, apply_topup, masked
 from gateway.services.load_archive import load_archive
 from gateway.services.order_supply import order_supply
@@ -52,6 +61,9 @@ log = structlog.get_logger()
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """Between a failure of one of our loops and its next start."""
 
+SITE_S = 1.0
+"""Every loop asks for the site at every turn; whether the kernel trusts its clock is asked so often."""
+
 STOP_S = 4.0
 """SIGTERM ends us within 5 s (contract.md 2): what has not ended by then is cancelled."""
 
@@ -59,21 +71,25 @@ STOP_S = 4.0
 class Gateway:
     """One gateway on one data directory. Build it, `run` it once."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        """Opens the store, takes the data directory and the port. Raises CannotStart."""
+    def __init__(self, settings: Settings, folder: Path, file: Path | None = None) -> None:
+        """Opens the store, takes the data directory and the port. file: where the settings come from, taken over again when
+        asked, by default gateway.toml in the folder. Raises CannotStart."""
         self.settings = settings
         self.data = folder / settings.gateway.data
         self._open = contextlib.ExitStack()
-        self._clock, self._wake, self._outbox_wake = Clock(), Wake(), Wake()
+        self.clock, self._wake, self._outbox_wake = Clock(), Wake(), Wake()
+        self.reload_asked = asyncio.Event()
+        self._site: tuple[Settings, float, Site] | None = None
         self._fatal = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         try:
-            passwords = passwords_of(settings, folder)
+            self.passwords = passwords_of(settings, folder)
             self._open.enter_context(lock(self.data))
             self.store = self._open.enter_context(Store.open(store_url(settings, folder), on_fatal=self._on_fatal))
-            self.lines = build_lines(settings, passwords, self._clock)
-            self.vitals = Vitals(settings.gateway.id, __version__, self.lines, self._clock)
-            self.vitals.store, self.vitals.site = self.store, self.site()
+            self.crew = Crew(build_lines(settings, self.passwords, self.clock), self._line_loop)
+            self.reload = Reloader(self, file or folder / "gateway.toml")
+            self.vitals = Vitals(settings.gateway.id, __version__, self.crew, self.clock)
+            self.vitals.store, self.vitals.site = self.store, self.site
             self.link = self._mqtt()
             self.listener = self._listen()
             self._open.callback(self.listener.close)
@@ -102,12 +118,17 @@ class Gateway:
             raise CannotStart(f"the store failed and the gateway stops at once: {self.vitals.fatal}")
 
     def _work(self) -> list[Coroutine[object, object, object]]:
-        loops = [self._line_loop(line).run() for line in self.lines]
-        limits = _again_and_again("limits", lambda: limit_loop.watch(self, self.site, self._clock))
-        work: list[Coroutine[object, object, object]] = [*loops, limits, self.listener.serve()]
+        limits = _again_and_again("limits", lambda: limit_loop.watch(self, self.site, self.clock))
+        reloads = _again_and_again("reload", lambda: self.reload.on(self.reload_asked))
+        upkeep = _again_and_again("upkeep", lambda: keep_up(self, next_fire, lambda: keep_of(self.settings), self.site, self.clock))
+        vitals = _again_and_again("vitals", self.vitals.watch)
+        work: list[Coroutine[object, object, object]] = [
+            *(self.crew.run(), self.listener.serve()),
+            *(limits, reloads, upkeep, vitals),
+        ]
         if self.link is not None:
-            outbox = OutboxLoop(self, self.link, self._outbox_wake.listener(), self._clock, by=self.settings.uplink.acknowledge)
-            self.link.listener = Downlink(self, outbox, self._clock, self.site)
+            outbox = OutboxLoop(self, self.link, self._outbox_wake.listener(), self.clock, by=self.settings.uplink.acknowledge)
+            self.link.listener = Downlink(self, outbox, self.clock, self.site)
             work += [_again_and_again("outbox", outbox.run), _again_and_again("uplink", self.link.run)]
         return work
 
@@ -117,8 +138,7 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
                 await asyncio.gather(*tasks, return_exceptions=True)
-        for line in self.lines:
-            await line.driver.close()
+        await self.crew.close()
 
     async def write(self, usecase: Callable[[Tx], T]) -> T:
         """The store's write; afterwards the outbox and the lines look for rows."""
@@ -131,17 +151,29 @@ class Gateway:
         self._outbox_wake.notify()
         return result
 
+    @property
+    def written(self) -> int:
+        """The store's count."""
+        return self.store.written
+
     async def read(self, query: Callable[[Tx], T]) -> T:
         """The store's read."""
         return await self.store.read(query)
 
+    def wake(self) -> None:
+        """Every line looks for commands."""
+        self._wake.notify()
+
     def site(self) -> Site:
-        """The site at this moment."""
-        return site_of(self.settings)
+        """The site at this moment, give or take SITE_S."""
+        now_s = time.monotonic()
+        if self._site is None or self._site[0] is not self.settings or now_s >= self._site[1]:
+            self._site = (self.settings, now_s + SITE_S, site_of(self.settings))
+        return self._site[2]
 
     async def topup(self, topup: TopUp) -> TopUpOutcome:
         """A payment; the line looks for its restore before every poll."""
-        now_ms = self._clock.now_ms()
+        now_ms = self.clock.now_ms()
         outcome = await self.write(lambda tx: apply_topup(tx, topup, self.site(), now_ms))
         self.vitals.count_topup(outcome.verdict.value)
         self._wake.notify()
@@ -149,13 +181,13 @@ class Gateway:
 
     async def order(self, order: SupplyOrder) -> SupplyAnswer:
         """A person's order for a switch."""
-        now_ms = self._clock.now_ms()
+        now_ms = self.clock.now_ms()
         answer = await self.write(lambda tx: order_supply(tx, order, self.site(), now_ms))
         self._wake.notify()
         return answer
 
     def _prepare(self) -> None:
-        now_ms, site = self._clock.now_ms(), self.site()
+        now_ms, site = self.clock.now_ms(), self.site()
 
         def start(tx: Tx) -> int:
             load_archive(tx, archive_of(self.settings), site, now_ms)
@@ -177,17 +209,19 @@ class Gateway:
             self.settings.gateway.id,
             pseudonym_key=bytes.fromhex(key),
             commands=mqtt.commands,
-            now_ms=self._clock.now_ms,
+            now_ms=self.clock.now_ms,
             rng=random.SystemRandom(),
         )
         self.vitals.watch_broker(str(broker), link.connected)
         return link
 
     def _line_loop(self, line: BuiltLine) -> LineLoop:
-        plan = LinePlan(line.id, line.polls, self._clock.now_ms())
-        loop = LineLoop(line.driver, plan, line.reads, line.switches, self, self.site, self._clock, self._wake)
-        self.vitals.watch_loop(line.id, loop)
-        return loop
+        plan = LinePlan(line.id, line.polls, self.clock.now_ms())
+        broadcast = ClockBroadcast(line.driver, self.settings.meter_zone, clock=self.clock)
+        keep_house = Housekeeping(collect.due_history, collect.record_history, keep_clock.due_clock, keep_clock.record_clock)
+        return LineLoop(
+            line.driver, plan, line.reads, line.switches, self, self.site, self.clock, self._wake, broadcast, keep_house
+        )
 
     def _listen(self) -> Listener:
         http, bank = self.settings.http, self.settings.bank
@@ -195,10 +229,14 @@ class Gateway:
         stream = Stream(self.read, self.vitals)
         cases = OperatorUseCases(self.read, self.order, new_id=lambda: secrets.token_hex(8))
         auth = OperatorAuth(operator_token(self.data / http.token_file), open_get=http.open_get)
-        app.include_router(OperatorApi(cases, self.vitals, stream, auth, self._clock.now_ms).router())
+        app.include_router(OperatorApi(cases, self.vitals, stream, auth, self.clock.now_ms).router())
+        app.include_router(ReloadApi(self.reload, auth).router())
+        wish = wishes(self.write, self.site, self.clock.now_ms)
+        app.include_router(CompletenessApi(self.read, wish, auth, self.settings.meter_zone, self.clock.now_ms).router())
+        hang_tools(app, self, auth)
         if bank.enabled:
             terms = BankTerms(bank.zone, MOST_BALANCE_MICRO, masked)
-            app.include_router(BankApi(BankUseCases(self.topup, self.read), terms, self._clock.now_ms).router())
+            app.include_router(BankApi(BankUseCases(self.topup, self.read), terms, self.clock.now_ms).router())
         app.include_router(page_router())
         host, _, port = http.listen.rpartition(":")
         return Listener(app, host.strip("[]"), int(port), before_stop=stream.close)
@@ -235,29 +273,40 @@ def operator_token(path: Path) -> str:
     return token
 
 
-def run(settings: Settings, folder: Path, *, say_ready: bool = False) -> None:
-    """The gateway in the foreground until SIGTERM or Ctrl-C. Raises CannotStart."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+def run(settings: Settings, file: Path, *, say_ready: bool = False) -> None:
+    """The gateway in the foreground until SIGTERM or Ctrl-C; SIGHUP takes `file` over again. Raises CannotStart."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something that can take the file over
+    quiet = quiet_log.configure()
+    folder = file.resolve().parent
     errors = examine(settings, folder).errors
     if errors:
         raise CannotStart("\n".join(errors))
-    asyncio.run(_run(settings, folder, say_ready))
+    try:
+        event_loop.run(_run(lambda: Gateway(settings, folder, file), quiet, say_ready))
+    except event_loop.UnknownLoop as problem:
+        raise CannotStart(str(problem)) from None
+    finally:
+        quiet.tell(everything=True)
 
 
-async def _run(settings: Settings, folder: Path, say_ready: bool) -> None:
-    gateway = Gateway(settings, folder)
+async def _run(make: Callable[[], Gateway], quiet: quiet_log.Quiet, say_ready: bool) -> None:
+    gateway = make()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload_asked.set)
+    telling = asyncio.create_task(_again_and_again("log", lambda: _tell_left_out(quiet)))
     log.info("listening", url=gateway.listener.url)
     if say_ready:
         print(f'{{"ready": true, "url": "{gateway.listener.url}"}}', flush=True)
-    await gateway.run(stop)
+    try:
+        await gateway.run(stop)
+    finally:
+        telling.cancel()
+
+
+async def _tell_left_out(quiet: quiet_log.Quiet) -> None:
+    """A flood of one kind may end in silence: what was left out of it is told all the same."""
+    while True:
+        await asyncio.sleep(quiet_log.WINDOW_S)
+        quiet.tell()

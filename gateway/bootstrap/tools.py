@@ -7,7 +7,7 @@ import contextlib
 import os
 import re
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,14 +19,17 @@ from gateway.adapters.line_tools.modbus_search import FoundUnit, search_units
 from gateway.adapters.line_tools.place import BadPlace, Place, Setting, parse_place
 from gateway.adapters.line_tools.playback import Playback, serve_pty, serve_tcp
 from gateway.adapters.line_tools.recorder import Recorder
+from gateway.adapters.line_tools.relay import Way
 from gateway.adapters.line_tools.replay import Replayed, replay
 from gateway.adapters.line_tools.scan import Scanned, scan
 from gateway.adapters.line_tools.search import Tell
 from gateway.adapters.line_tools.traffic import BadTraffic, Header, Piece, read_traffic
 from gateway.adapters.lines.driver import Driver
-from gateway.adapters.lines.transport import LineDown
+from gateway.adapters.lines.transport import LineDown, Transport
 from gateway.adapters.profiles import MeterProfile, ProfileError, profile
 from gateway.adapters.store import StoreError, lock
+from gateway.bootstrap.reach import Listener, Unreached, ask_line, listener_of, meter_told
+from gateway.bootstrap.transports import transport_of
 from gateway.settings import Line, Settings
 
 __all__ = [
@@ -52,7 +55,8 @@ class NotDone(Exception):
 class Chosen:
     """What a person named: a line, or a configuration with its folder, and how the line is set where that is known.
 
-    line: device, tcp:HOST:PORT or a line's id; None where a meter of the configuration says it.
+    line: device, tcp:HOST:PORT or a line's id; None where a meter of the configuration says it. gateway: a running one, named
+    instead of a configuration.
     """
 
     line: str | None = None
@@ -60,6 +64,7 @@ class Chosen:
     folder: Path = Path()
     baud: int | None = None
     parity: str | None = None
+    gateway: Listener | None = None
 
     @property
     def fixed(self) -> bool:
@@ -102,6 +107,48 @@ def held(chosen: Chosen) -> Iterator[Place]:
         yield place
 
 
+@contextlib.contextmanager
+def reached(chosen: Chosen) -> Iterator[Place]:
+    """Like `held`, but where a gateway runs, its line as a guest, for reads. Raises WrongUse, NotDone."""
+    if chosen.gateway is not None:
+        try:
+            through = _through(chosen, chosen.gateway)
+        except Unreached as problem:
+            raise NotDone(str(problem)) from None
+        yield through
+        return
+    place = place_of(chosen)
+    if chosen.settings is None:
+        yield place
+        return
+    try:
+        taken = lock(chosen.folder / chosen.settings.gateway.data)
+    except StoreError as error:
+        if place.made is None:
+            known = ", ".join(line.id for line in chosen.settings.line) or "none"
+            raise WrongUse(f"a gateway runs on this configuration: name one of its lines ({known}), or leave -c out") from None
+        try:
+            through = _through(chosen, listener_of(chosen.settings, chosen.folder))
+        except Unreached as problem:
+            raise NotDone(f"{error}, and {problem}") from None
+        yield through
+        return
+    with taken:
+        yield place
+
+
+def _through(chosen: Chosen, listener: Listener) -> Place:
+    """The line of a running gateway. Raises WrongUse, Unreached."""
+    if chosen.line is None:
+        raise WrongUse("name a line of the gateway by its id, with --line LINE")
+    if chosen.fixed:
+        raise WrongUse("a gateway has this line: its speed and parity cannot be chosen; stop it to try others")
+    told = ask_line(listener, chosen.line)
+    setting = Setting(told.baud or 2400, told.parity or "E")
+    way = Way(listener.url, listener.token, chosen.line)
+    return Place(chosen.line, told.kind, told.device, setting, told=told.baud is not None, through=way)
+
+
 def place_of(chosen: Chosen) -> Place:
     """The line that was named. Raises WrongUse."""
     if chosen.line is None:
@@ -120,8 +167,13 @@ def place_of(chosen: Chosen) -> Place:
 
 def _configured(line: Line, chosen: Chosen) -> Place:
     setting = Setting(chosen.baud or line.baud, chosen.parity or line.parity)
-    where = line.device or "" if line.kind == "serial" else f"{line.host}:{line.port}"
-    return Place(line.id, line.kind, where, setting, told=True, gap_ms=line.gap_ms)
+
+    def made(setting: Setting) -> Transport:
+        return transport_of(line.model_copy(update={"baud": setting.baud, "parity": setting.parity}), Clock())
+
+    return Place(
+        line.id, line.kind, line.device or "", setting, told=True, gap_ms=line.gap_ms, latency_ms=line.added_ms(), made=made
+    )
 
 
 def address_of(text: str) -> str:
@@ -133,6 +185,15 @@ def address_of(text: str) -> str:
 
 def meter_of(name: str, chosen: Chosen) -> tuple[Chosen, Target]:
     """A meter of the configuration and its line. Raises WrongUse."""
+    if chosen.gateway is not None:
+        try:
+            told = meter_told(chosen.gateway, name)
+        except Unreached as error:
+            raise NotDone(str(error)) from None
+        line = replace(chosen, line=chosen.line or told.line)
+        if told.protocol == "modbus":
+            raise WrongUse(f"{name} speaks Modbus: name its profile, --line {told.line} --address {told.address} --profile NAME")
+        return line, target_of(told.address, told.protocol.removeprefix("dlt645-"), None, name)
     if chosen.settings is None:
         raise WrongUse(f"to read meter {name!r} by its name add -c FILE; else name --line and --address")
     meter = next((meter for meter in chosen.settings.meter if meter.name == name), None)
@@ -166,7 +227,7 @@ def read(chosen: Chosen, target: Target, words: Sequence[str]) -> list[Got]:
                 identifiers_of(word, DIALECTS[target.dialect])
             except BadItem as error:
                 raise WrongUse(str(error)) from None
-    with held(chosen) as place:
+    with reached(chosen) as place:
         return ran(_read(place, target, wanted))
 
 
@@ -188,10 +249,11 @@ def _usual(target: Target) -> list[str]:
     return list(target.profile.dlt645.billing) if target.profile.dlt645 else []
 
 
-async def _driver(place: Place) -> Driver:
+async def _driver(place: Place, search: bool = False) -> Driver:
     """An open driver. Raises LineDown."""
-    numbered = place.kind == "modbus-tcp"
-    driver = Driver(place.transport(), baud=None if numbered else place.baud, clock=Clock(), numbered=numbered)
+    numbered = place.numbered
+    baud, latency_ms = (None, 0) if numbered else (place.baud, place.latency_ms)
+    driver = Driver(place.transport(search=search), baud=baud, clock=Clock(), latency_ms=latency_ms, numbered=numbered)
     if why := await driver.ensure_open():
         raise LineDown(why)
     return driver
@@ -199,7 +261,7 @@ async def _driver(place: Place) -> Driver:
 
 def search(chosen: Chosen, dialect: str | None, thorough: bool, patience_ms: int, tell: Tell) -> list[Scanned]:
     """The meters of a line at each setting that was tried. Raises WrongUse, NotDone."""
-    with held(chosen) as place:
+    with reached(chosen) as place:
         if place.kind == "modbus-tcp":
             raise WrongUse(f"{place.name} carries Modbus TCP, which is searched with --modbus")
         dialects = [DIALECTS[dialect]] if dialect else list(DIALECTS.values())
@@ -209,14 +271,14 @@ def search(chosen: Chosen, dialect: str | None, thorough: bool, patience_ms: int
 
 def search_modbus(chosen: Chosen, units: Sequence[int], tell: Tell) -> tuple[Place, list[FoundUnit]]:
     """The Modbus units of a line at one setting: the named one, the configured one, or 9600 8N1. Raises WrongUse, NotDone."""
-    with held(chosen) as place:
+    with reached(chosen) as place:
         if place.settable and not chosen.fixed and not place.told:
             place = place.at(MODBUS_SETTING)
         return place, ran(_units(place, units, tell))
 
 
 async def _units(place: Place, units: Sequence[int], tell: Tell) -> list[FoundUnit]:
-    driver = await _driver(place)
+    driver = await _driver(place, search=True)
     try:
         return await search_units(driver, place.framing, units, tell)
     finally:
@@ -226,7 +288,7 @@ async def _units(place: Place, units: Sequence[int], tell: Tell) -> list[FoundUn
 def examine_line(chosen: Chosen, address: str | None, dialect: str | None, tell: Tell) -> Verdict:
     """What is wrong with a line, in one sentence. Raises WrongUse, NotDone."""
     wanted = None if address is None else address_of(address)
-    with held(chosen) as place:
+    with reached(chosen) as place:
         if place.kind == "modbus-tcp":
             raise WrongUse(f"{place.name} carries Modbus TCP: `wattgate scan {place.name} --modbus` asks its units")
         return ran(Doctor(place, tell, wanted, DIALECTS[dialect] if dialect else None).examine())

@@ -9,7 +9,25 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import bench, capture, central, check, decode, demo, doctor, ledger, read, run, scan, sim, supply, topup
+from gateway.cli import (
+    bench,
+    capture,
+    central,
+    check,
+    decode,
+    demo,
+    doctor,
+    ledger,
+    lines,
+    protect,
+    read,
+    reload,
+    run,
+    scan,
+    sim,
+    supply,
+    topup,
+)
 from gateway.cli.answers import Failure
 
 app = typer.Typer(
@@ -34,7 +52,10 @@ def _options(
     """Remote prepayment and data acquisition of electricity meters."""
 
 
-for verbs in (demo, run, check, sim, central, decode, topup, supply, ledger, read, scan, doctor, capture, bench):
+for verbs in (
+    *(demo, run, reload, check, lines, sim, central, decode, topup),
+    *(supply, protect, ledger, read, scan, doctor, capture, bench),
+):
     verbs.register(app)
 
 

@@ -15,7 +15,9 @@ Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="Th
 def run(
     config: Config, ready: Annotated[bool, typer.Option("--ready", help="Print one JSON line when listening.")] = False
 ) -> None:
-    """Run the gateway in the foreground; logs go to stderr, SIGTERM stops it cleanly.
+    """Run the gateway in the foreground; logs go to stderr, SIGTERM stops it cleanly, SIGHUP takes FILE over again.
+
+    It runs on uvloop where that is installed; WATTGATE_LOOP=asyncio in the environment turns that off.
 
     Example: wattgate run -c gateway.toml
     """
@@ -23,7 +25,7 @@ def run(
     from gateway.bootstrap import examine, process  # everything heavy is loaded only by those who run it
 
     try:
-        process.run(settings, config.resolve().parent, say_ready=ready)
+        process.run(settings, config, say_ready=ready)
     except examine.CannotStart as problem:
         raise Failure(str(problem)) from None
 

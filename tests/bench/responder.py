@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import cast
+
+import uvloop
 
 from protocols.dlt645.frames import Frame, encode
 
@@ -19,8 +22,7 @@ class Meter(asyncio.Protocol):
     """Takes every lump of bytes for one request: clients here send one and wait."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's are none of asyncio's classes
 
     def data_received(self, data: bytes) -> None:
         start = data.index(0x68) + 1
@@ -37,4 +39,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

@@ -32,6 +32,6 @@ def test_what_is_compared_gives_the_value() -> None:
 
 def test_the_committed_results_hold_every_benchmark() -> None:
     text = run.RESULTS.read_text()
-    for name in ("dlt645", "sim", "store"):
+    for name in ("dlt645", "gateway", "sim", "store"):
         assert f"## {name}\n" in text
     assert "times" in text

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.adapters.http.status import LineStatus, Status
+from gateway.adapters.lines.manner import BUCKETS_MS
+from gateway.domain.schemes import WHOLE, Completeness
 from gateway.services.ports import OutboxState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -17,8 +19,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class _Snapshot(Collector):
     """One scrape; `outbox` None: the store cannot be read now, its numbers are left out rather than guessed."""
 
-    def __init__(self, status: Status, outbox: OutboxState | None) -> None:
-        self._status, self._outbox = status, outbox
+    def __init__(self, status: Status, outbox: OutboxState | None, collected: Sequence[Completeness]) -> None:
+        self._status, self._outbox, self._collected = status, outbox, collected
 
     def collect(self) -> Iterator[Metric]:
         counters, health, broker = self._status.counters(), self._status.health(), self._status.broker()
@@ -36,6 +38,7 @@ class _Snapshot(Collector):
             yield GaugeMetricFamily("wattgate_outbox_waiting", "Messages not yet acknowledged by the centre", self._outbox.waiting)
             yield CounterMetricFamily("wattgate_outbox_published", "Messages ever handed to the broker", self._outbox.published)
         yield from _lines(self._status.lines())
+        yield from _collected(self._collected)
 
 
 def _lines(lines: Iterable[LineStatus]) -> Iterator[Metric]:
@@ -44,6 +47,11 @@ def _lines(lines: Iterable[LineStatus]) -> Iterator[Metric]:
     waiting = GaugeMetricFamily("wattgate_line_waiting", "Exchanges that are due now", labels=["line"])
     exchanges = CounterMetricFamily("wattgate_exchanges", "Exchanges on the line", labels=["line"])
     errors = CounterMetricFamily("wattgate_exchange_errors", "Exchanges that failed", labels=["line", "kind"])
+    stray = CounterMetricFamily("wattgate_line_stray_bytes", "Bytes that answered no question", labels=["line"])
+    opened = CounterMetricFamily("wattgate_line_opened", "How often the line's device was opened", labels=["line"])
+    devices = GaugeMetricFamily("wattgate_line_devices", "Devices by their state", labels=["line", "state"])
+    due = GaugeMetricFamily("wattgate_queue_due", "Work that is due now, by class", labels=["line", "class"])
+    oldest = GaugeMetricFamily("wattgate_queue_oldest_seconds", "How long the oldest of it has been due", labels=["line", "class"])
     for line in lines:
         up.add_metric([line.line], int(line.state == "up"))
         busy.add_metric([line.line], line.utilisation)
@@ -51,11 +59,49 @@ def _lines(lines: Iterable[LineStatus]) -> Iterator[Metric]:
         exchanges.add_metric([line.line], line.exchanges)
         for kind, count in sorted(line.errors.items()):
             errors.add_metric([line.line, kind], count)
-    yield from (up, busy, waiting, exchanges, errors)
+        stray.add_metric([line.line], line.stray_bytes)
+        opened.add_metric([line.line], line.opened)
+        for state, count in (("answering", line.answering), ("failing", line.failing), ("silent", line.silent)):
+            devices.add_metric([line.line, state], count)
+        for name, queue in line.queues.items():
+            due.add_metric([line.line, name], queue.waiting)
+            oldest.add_metric([line.line, name], queue.oldest_ms / 1000)
+    yield from (up, busy, waiting, exchanges, errors, stray, opened, devices, due, oldest)
 
 
-def exposition(status: Status, outbox: OutboxState | None) -> bytes:
+def _latencies(latencies: Iterable[tuple[str, str, Sequence[int]]]) -> Iterator[str]:
+    """A histogram for each device that has answered. Written by hand: 1,000 meters are 10,000 lines, and all lines stand still
+    while a scrape is made."""
+    name = "wattgate_answer_seconds"
+    yield f"# HELP {name} From the end of a question to the beginning of its answer\n# TYPE {name} histogram\n"
+    bounds = [f"{bound / 1000:g}" for bound in BUCKETS_MS] + ["+Inf"]
+    for line, meter, counts in latencies:
+        if not any(counts):
+            continue
+        labels, seen = f'line="{line}",meter="{meter}"', 0  # ids are letters, digits, _ and -
+        for bound, count in zip(bounds, counts, strict=True):
+            seen += count
+            yield f'{name}_bucket{{{labels},le="{bound}"}} {seen}\n'
+        yield f"{name}_count{{{labels}}} {seen}\n"
+
+
+def _collected(rows: Sequence[Completeness]) -> Iterator[Metric]:
+    """The two newest days there are: a label for each date would never end."""
+    days = dict(zip(sorted({row.day for row in rows}, reverse=True), ("newest", "before"), strict=False))
+    labels = ["scheme", "line", "day"]
+    share = GaugeMetricFamily("wattgate_completeness_ratio", "Share of the values of a day that were read", labels=labels)
+    expected = GaugeMetricFamily("wattgate_slots", "Values of a day, by what became of them", labels=[*labels, "state"])
+    for row in rows:
+        if row.day in days:
+            where = [row.scheme, row.line, days[row.day]]
+            share.add_metric(where, row.tally.complete / WHOLE)
+            for state in ("expected", "read", "in_time", "unavailable"):
+                expected.add_metric([*where, state], getattr(row.tally, state))
+    yield from (share, expected)
+
+
+def exposition(status: Status, outbox: OutboxState | None, collected: Sequence[Completeness] = ()) -> bytes:
     """The whole scrape."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(status, outbox))
-    return generate_latest(registry)
+    registry.register(_Snapshot(status, outbox, collected))
+    return generate_latest(registry) + "".join(_latencies(status.latencies())).encode("ascii")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -24,6 +24,7 @@ from gateway.adapters.http.views import (
     PROBLEM_DOCUMENT,
     AccountView,
     CommandView,
+    DeviceView,
     EventView,
     MeterView,
     ReadingView,
@@ -31,13 +32,17 @@ from gateway.adapters.http.views import (
     account_view,
     as_json,
     command_view,
+    device_view,
     event_view,
     meter_view,
     reading_view,
+    rfc3339,
     statement,
 )
 from gateway.domain.meters import Account
 from gateway.domain.requests import SupplyOrder
+from gateway.domain.schemes import Completeness
+from gateway.domain.slots import DAY_MS
 from gateway.domain.supply import Verb
 from gateway.services.ports import OutboxState, SupplyAnswer, Tx, Unavailable
 
@@ -127,6 +132,7 @@ class OperatorApi:
             ("/api/v1/commands", self.commands, list[CommandView]),
             ("/api/v1/commands/{command}", self.command, CommandView),
             ("/api/v1/lines", self.lines, list[LineStatus]),
+            ("/api/v1/lines/{line}/meters", self.line_meters, list[DeviceView]),
             ("/api/v1/outbox", self.outbox, OutboxView),
         ):
             guarded.add_api_route(path, handler, methods=["GET"], response_class=Response, responses={200: {"model": model}})
@@ -150,11 +156,13 @@ class OperatorApi:
     async def metrics(self) -> Response:
         """Prometheus text; without the outbox while the store cannot be read."""
         outbox: OutboxState | None
+        collected: Sequence[Completeness] = ()
+        since, until = (rfc3339(self._now_ms() + days * DAY_MS)[:10] for days in (-2, 1))
         try:
-            outbox = await self._cases.read(lambda tx: tx.outbox_state())
+            outbox, collected = await self._cases.read(lambda tx: (tx.outbox_state(), tx.completeness(since, until)))
         except Unavailable:
             outbox = None
-        return Response(exposition(self._status, outbox), headers={"content-type": CONTENT_TYPE})
+        return Response(exposition(self._status, outbox, collected), headers={"content-type": CONTENT_TYPE})
 
     async def meters(self, limit: Limit = 1000, after: After = "") -> Response:
         """Meters in the order of their ids."""
@@ -218,6 +226,10 @@ class OperatorApi:
     async def lines(self) -> Response:
         """Every line with its utilisation, exchanges and errors."""
         return as_json(list(self._status.lines()))
+
+    async def line_meters(self, line: Id) -> Response:
+        """The devices of a line: how each is, since when, when it is asked next, and what was learned about it."""
+        return as_json([device_view(device) for device in _found(self._status.meters(line), f"line {line}")])
 
     async def outbox(self) -> Response:
         """What is on its way to the centre."""

@@ -53,7 +53,7 @@ KINDS: Mapping[str, Kind] = {
 RETRY_AFTER_S = 5
 """Said with every 503: the pause after which the bank's query ladder begins (contract.md 3)."""
 
-Extra = str | int | bool | None | Mapping[str, object]
+Extra = str | int | bool | None | list[str] | Mapping[str, object]
 
 
 class Problem(Exception):

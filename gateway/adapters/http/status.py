@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -16,10 +16,20 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """One class of work on a line: how much of it is due now, and how long the oldest has been."""
+
+    waiting: int
+    oldest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class LineStatus:
     """One line now. utilisation: share of the last minute that the line was busy, 0 to 1. errors: exchanges failed, by kind.
 
-    endpoint: what it is connected to, for people. state: `up`, `down` or `starting`. waiting: exchanges that are due now.
+    endpoint: what it is connected to, for people. state: `up`, `down` or `starting`. waiting: exchanges that are due now, in
+    `queues` by class of urgency. answering, failing, silent: devices by their state. p50_ms, p95_ms: of all answers since the
+    start, null without any. stray_bytes: heard when nothing was asked. opened: how often the device was opened.
     """
 
     line: str
@@ -30,6 +40,33 @@ class LineStatus:
     errors: Mapping[str, int]
     meters: int
     waiting: int = 0
+    answering: int = 0
+    failing: int = 0
+    silent: int = 0
+    queues: Mapping[str, QueueStatus] = field(default_factory=dict)
+    p50_ms: int | None = None
+    p95_ms: int | None = None
+    stray_bytes: int = 0
+    opened: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MeterStatus:
+    """One device on a line now. groups: what is read from it. state: `answering`, `failing` or `silent`, since `since_ms`.
+
+    failures: fruitless reads in a row. next_ms: when it is read next, or probed while it is silent. manner: what was learned
+    about it, by name. Times are UTC ms.
+    """
+
+    meter: str
+    groups: tuple[str, ...]
+    state: str
+    since_ms: int
+    failures: int
+    next_ms: int
+    p50_ms: int | None
+    p95_ms: int | None
+    manner: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +79,12 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Totals since the start. topups: by verdict. store_waiting: use cases that wait for the writer now."""
+    """Totals since the start. topups: by verdict. store_waiting: use cases that wait for the writer. exchanges: of all lines."""
 
     readings: int
     topups: Mapping[str, int]
     store_waiting: int
+    exchanges: int = 0
 
 
 class Status(Protocol):
@@ -58,6 +96,12 @@ class Status(Protocol):
     def version(self) -> str: ...
     def health(self) -> Health: ...
     def lines(self) -> Sequence[LineStatus]: ...
+    def meters(self, line: str) -> Sequence[MeterStatus] | None:
+        """The devices of a line in the order of the configuration; None where there is no such line."""
+
+    def latencies(self) -> Iterable[tuple[str, str, Sequence[int]]]:
+        """Line, meter and answer times of every device, counted within each of manner.BUCKETS_MS and beyond."""
+
     def broker(self) -> Broker | None:
         """None where no uplink is configured."""
 

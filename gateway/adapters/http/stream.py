@@ -28,11 +28,11 @@ def snapshot(tx: Tx, status: Status) -> dict[str, str]:
     event = newest[0].id if newest else 0
     command = next(iter(tx.commands(1)), None)
     switched = f"{event}.{command.id}.{command.changed_ms}" if command else str(event)
-    exchanges = sum(line.exchanges for line in status.lines())
+    counters = status.counters()
     return {
-        "meters": f"{status.counters().readings}.{switched}",
+        "meters": f"{counters.readings}.{switched}",
         "accounts": f"{tx.journal_end()[0]}.{event}",
-        "lines": str(exchanges),
+        "lines": str(counters.exchanges),
         "events": str(event),
     }
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 from starlette.responses import Response
 
+from gateway.adapters.http.status import MeterStatus
 from gateway.domain import ledger
 from gateway.domain.ledger import PostedEntry
 from gateway.domain.meters import Account, Meter
@@ -91,7 +92,7 @@ class LastReadingView:
 
 @dataclass(frozen=True, slots=True)
 class MeterView:
-    """One element of GET /api/v1/meters (contract.md 4)."""
+    """One element of GET /api/v1/meters (contract.md 4). held: why its bill stands still, null while it does not."""
 
     meter: str
     address: str
@@ -100,6 +101,7 @@ class MeterView:
     account: str | None
     relay: RelayView
     last_reading: LastReadingView | None
+    held: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class StatementLine:
 
 @dataclass(frozen=True, slots=True)
 class ReadingView:
-    """A stored reading with its three times."""
+    """A stored reading with its three times; taken: when the meter itself took values of its past."""
 
     id: int
     asked: str
@@ -138,6 +140,7 @@ class ReadingView:
     source: str
     point: str
     items: list[ItemView]
+    taken: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,36 @@ class CommandView:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """One element of GET /api/v1/lines/{line}/meters: how a device on the line is, and what was learned about it."""
+
+    meter: str
+    groups: list[str]
+    state: str
+    since: str
+    failures: int
+    next: str
+    p50_ms: int | None
+    p95_ms: int | None
+    manner: Mapping[str, object]
+
+
+def device_view(device: MeterStatus) -> DeviceView:
+    """A device with its times as people read them."""
+    return DeviceView(
+        device.meter,
+        list(device.groups),
+        device.state,
+        rfc3339(device.since_ms),
+        device.failures,
+        rfc3339(device.next_ms),
+        device.p50_ms,
+        device.p95_ms,
+        device.manner,
+    )
+
+
 def meter_view(tx: Tx, meter: Meter) -> MeterView:
     """A meter with its newest values."""
     latest = tx.latest(meter.id)
@@ -181,7 +214,9 @@ def meter_view(tx: Tx, meter: Meter) -> MeterView:
         newest_ms = max(entry.answered_ms for entry in latest.values())
         last = LastReadingView(rfc3339(newest_ms), [item_view(latest[name].item) for name in sorted(latest)])
     relay = RelayView(meter.desired.value, meter.observed.value)
-    return MeterView(meter.id, meter.address, meter.protocol, meter.line, meter.account, relay, last)
+    billing = tx.billing(meter.id)
+    held = None if billing is None or billing.held is None else billing.held.value
+    return MeterView(meter.id, meter.address, meter.protocol, meter.line, meter.account, relay, last, held)
 
 
 def item_view(item: Item) -> ItemView:
@@ -222,7 +257,8 @@ def reading_view(stored: StoredReading, quantity: str | None) -> ReadingView:
     read = stored.reading
     items = [item_view(item) for item in read.items if quantity in (None, item.quantity)]
     asked, answered, kept = rfc3339(read.asked_ms), rfc3339(read.answered_ms), rfc3339(stored.stored_ms)
-    return ReadingView(stored.id, asked, answered, kept, stored.quality.value, read.source.value, stored.point, items)
+    taken = None if read.taken_ms is None else rfc3339(read.taken_ms)
+    return ReadingView(stored.id, asked, answered, kept, stored.quality.value, read.source.value, stored.point, items, taken)
 
 
 def event_view(stored: StoredEvent) -> EventView:

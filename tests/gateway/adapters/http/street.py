@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -13,7 +13,7 @@ from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
 from gateway.adapters.http.guard import new_application
 from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
 from gateway.adapters.http.pages import page_router
-from gateway.adapters.http.status import Broker, Counters, Health, LineStatus
+from gateway.adapters.http.status import Broker, Counters, Health, LineStatus, MeterStatus, QueueStatus
 from gateway.adapters.http.stream import Stream
 from gateway.adapters.store import Store
 from gateway.domain.credit import CreditPolicy
@@ -34,7 +34,11 @@ from gateway.services.record_reading import record_reading
 NOON_MS = 1_795_233_600_000  # 2026-11-21T04:00:00Z, noon in Shanghai
 TOKEN = "a-token-of-the-operator"
 SITE = Site("gw-1", "Asia/Shanghai", clock_trusted=True)
-BUS = LineStatus("bus-1", "pty, 2400 8E1", "up", 0.42, 1200, {"silent": 3}, 2)
+BUS = LineStatus(
+    "bus-1", "pty, 2400 8E1", "up", 0.42, 1200, {"silent": 3}, 2, 3, 1, 0, 1,
+    {"restore": QueueStatus(0, 0), "schedule": QueueStatus(3, 1_500)}, 80, 160, 7, 2,
+)  # fmt: skip
+WAITS_100_MS = {"timeout_ms": 100, "preamble": 0, "blocks": {"0001FF00": "whole"}}
 POLICY = CreditPolicy(low_micro=5 * MICRO, reconnect_direct=True, no_cut_hours=False)
 
 
@@ -47,6 +51,11 @@ class FakeStatus:
     now: Health = field(default_factory=Health)
     link: Broker | None = field(default_factory=lambda: Broker("127.0.0.1:1883", True))
     buses: Sequence[LineStatus] = field(default_factory=lambda: (BUS,))
+    devices: Sequence[MeterStatus] = (
+        MeterStatus("bus-1-1", ("billing", "switch"), "answering", NOON_MS, 0, NOON_MS + 900_000, 80, 160, WAITS_100_MS),
+        MeterStatus("bus-1-2", ("billing",), "silent", NOON_MS - 3_600_000, 5, NOON_MS + 10_000, None, None, {}),
+    )
+    answered: Sequence[int] = (0, 3, 40, 0, 2, 0, 0, 0, 1)
     counted: Counters = field(default_factory=lambda: Counters(7, {"posted": 2}, 1))
 
     def health(self) -> Health:
@@ -54,6 +63,12 @@ class FakeStatus:
 
     def lines(self) -> Sequence[LineStatus]:
         return self.buses
+
+    def meters(self, line: str) -> Sequence[MeterStatus] | None:
+        return self.devices if line == "bus-1" else None
+
+    def latencies(self) -> Iterable[tuple[str, str, Sequence[int]]]:
+        return [("bus-1", "bus-1-1", self.answered), ("bus-1", "bus-1-2", [0] * 9)]
 
     def broker(self) -> Broker | None:
         return self.link

@@ -38,6 +38,7 @@ async def test_meters_have_the_shape_of_the_contract(operator: httpx2.AsyncClien
                 {"quantity": "voltage_a", "value": "220.1", "unit": "V"},
             ],
         },
+        "held": None,
     }
     assert (second["last_reading"], second["relay"]["observed"]) == (None, "unknown")
 
@@ -283,5 +284,5 @@ async def test_a_line_that_is_down_is_shown_so(operator: httpx2.AsyncClient, str
 async def test_the_openapi_document_holds_the_whole_api(operator: httpx2.AsyncClient) -> None:
     document = (await operator.get("/openapi.json")).json()
     assert {path for path in document["paths"] if not path.startswith("/api/v1/")} == {"/healthz", "/metrics"}
-    assert len(document["paths"]) == 16
+    assert len(document["paths"]) == 17
     assert document["components"]["schemas"]["MeterView"]["properties"].keys() >= {"meter", "relay", "last_reading"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapters.crypto_service import LocalCrypto
 from gateway.adapters.line_tools.acceptance import report
 from gateway.adapters.line_tools.acceptance.case import Outcome, Verdict
 from gateway.adapters.line_tools.acceptance.precision import Precision
@@ -19,7 +20,7 @@ from gateway.adapters.line_tools.place import Place, Setting
 from gateway.adapters.line_tools.refusals import MOST, Refusals
 from gateway.adapters.line_tools.traffic import Piece
 from gateway.adapters.meter_links.dlt645_link import Password
-from protocols.dlt645.frames import Dialect, Frame, encode
+from protocols.dlt645.frames import Deframer, Dialect, Frame, encode
 from protocols.dlt645.master import Action, Control, Write
 from protocols.dlt645.security import TestSecurityModule
 from tests.gateway.adapters.line_tools.meters import Answers, Plain, line_of
@@ -53,7 +54,7 @@ async def on_bench(
 ) -> dict[str, Outcome]:
     meter = await subject_on(
         PLACE, ADDRESS, dialect, clock=VirtualClock(), refusals=Refusals(folder / "refused.json"), options=options or Options(),
-        password=password, module=TestSecurityModule(bytes), stated_ms=1.0, transport=line,
+        password=password, module=LocalCrypto(TestSecurityModule(bytes)), stated_ms=1.0, transport=line,
     )  # fmt: skip
     outcomes = await run(meter, chosen(only))
     see(meter)
@@ -79,7 +80,9 @@ async def test_a_good_meter_passes_everything_and_is_left_as_it_was(tmp_path: Pa
     made = street()
     options = Options(lockout=True, wallet=True, long=True)
     outcomes = await on_bench(made.lines["bus"], tmp_path, options=options)
-    assert verdicts(outcomes, Verdict.FAIL) == {} and verdicts(outcomes, Verdict.NOT_RUN) == {}
+    assert verdicts(outcomes, Verdict.FAIL) == {}
+    assert set(verdicts(outcomes, Verdict.NOT_RUN)) == {case.id for case in CASES if Dialect.V2007 not in case.dialects}
+    assert "50 bytes: refused with 02; one more was refused with 02" in outcomes["link.write-length"].observed
     assert set(outcomes) == {case.id for case in CASES}
     station = made.station("m")
     assert station.meter.relay.contact_closed and not station.meter.protect and not station.meter.alarm
@@ -138,7 +141,7 @@ async def test_without_a_password_or_a_wish_cases_say_why_they_were_not_run(tmp_
     made = street()
     outcomes = await on_bench(made.lines["bus"], tmp_path, password=None)
     skipped = verdicts(outcomes, Verdict.NOT_RUN)
-    assert all(name.split(".")[0] in ("control", "wallet") for name in skipped)
+    assert {name for name in skipped if name.split(".")[0] not in ("control", "wallet", "old")} == {"link.write-length"}
     assert "no password was given" in skipped["control.cut"] and skipped["control.timed"] == "only with --long"
     assert skipped["wallet.next"] == "only with --wallet" and skipped["control.lock"] == "only with --lockout"
     assert made.station("m").meter.refused_passwords == 0
@@ -168,8 +171,75 @@ async def test_a_1997_meter_is_held_to_what_its_standard_says(tmp_path: Path) ->
     })  # fmt: skip
     outcomes = await on_bench(made.lines["bus"], tmp_path, dialect=Dialect.V1997)
     assert verdicts(outcomes, Verdict.FAIL) == {}
-    assert {outcome.verdict for outcome in outcomes.values() if outcome.case.old} == {Verdict.PASS}
-    assert {outcome.verdict for outcome in outcomes.values() if not outcome.case.old} == {Verdict.NOT_RUN}
+    held = {id for id, outcome in outcomes.items() if Dialect.V1997 in outcome.case.dialects}
+    assert set(verdicts(outcomes, Verdict.PASS)) == held and {"time.clock", "old.block", "old.again"} <= held
+    assert "a total and 4 rates" in outcomes["old.block"].observed
+
+
+def old_meter(answers: dict[str, bytes]) -> Callable[[bytes], Answers]:
+    """A 1997 meter that tells these, and says them again; nothing else."""
+    last: list[bytes] = []
+
+    def answer(data: bytes) -> Answers:
+        for frame in Deframer().feed(data):
+            if frame.control == 0x11:
+                return [(0.1, encode(Frame(ADDRESS, 0x91, frame.data + bytes(4))))]
+            if frame.control == 0x02:
+                return [(0.1, encode(Frame(ADDRESS, 0x82, frame.data + bytes(4))))]
+            if frame.control == 0x03 and last:
+                return [(0.1, encode(Frame(ADDRESS, 0x83, last[0][:-1] + b"\x77")))]
+            di = frame.data[::-1].hex().upper()
+            if di in answers:
+                last[:] = [frame.data + answers[di]]
+                return [(0.1, encode(Frame(ADDRESS, 0x81, last[0])))]
+            return [(0.1, encode(Frame(ADDRESS, 0xC1, b"\x01")))]
+        return []
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("block", "verdict", "said"),
+    [
+        ("0000010000400000006000000000000000000000", Verdict.PASS, "a total and 4 rates"),
+        ("0000010000400000006000000000000000000000AA", Verdict.PASS, "a total and 4 rates"),
+        ("0000010000400000007000000000000000000000", Verdict.FAIL, "add up to 110.00 kWh"),
+        ("000001000040000000", Verdict.FAIL, "which are not its values"),
+        ("FFFFFFFFFFFFFFFF", Verdict.FAIL, "not a total and its rates"),
+    ],
+)
+@in_virtual_time
+async def test_a_1997_block_adds_up(tmp_path: Path, block: str, verdict: Verdict, said: str) -> None:
+    line = MemoryLine(old_meter({"9010": bytes.fromhex("78563412"), "901F": bytes.fromhex(block)}))
+    outcomes = await on_bench(line, tmp_path, ["old.block"], dialect=Dialect.V1997)
+    assert outcomes["old.block"].verdict is verdict and said in outcomes["old.block"].observed
+
+
+@in_virtual_time
+async def test_a_1997_meter_that_departs_from_its_standard_fails(tmp_path: Path) -> None:
+    line = MemoryLine(old_meter({"9010": bytes.fromhex("78563412")}))
+    outcomes = await on_bench(line, tmp_path, ["old"], dialect=Dialect.V1997)
+    failed = verdicts(outcomes, Verdict.FAIL)
+    assert set(failed) == {"old.unknown", "old.again", "old.follow-up", "old.newer"}
+    assert "does not say that the identifier is wrong" in failed["old.unknown"] and "something followed" in failed["old.follow-up"]
+    assert "is it a 2007 meter?" in failed["old.newer"] and "then" in failed["old.again"]
+    assert "does not have 901F" in outcomes["old.block"].observed
+
+
+def writable(data: bytes) -> Answers:
+    """A meter that takes any write of up to 50 bytes for right, and hears no longer one."""
+    for frame in Deframer().feed(data):
+        if frame.control == 0x14 and len(frame.data) <= 50:
+            return [(0.1, encode(Frame(ADDRESS, 0x94)))]
+    return line_of(Plain(ADDRESS))(data)
+
+
+@in_virtual_time
+async def test_a_meter_that_takes_a_write_to_nothing_fails(tmp_path: Path) -> None:
+    outcomes = await on_bench(MemoryLine(writable), tmp_path, ["link.write-length"])
+    assert outcomes["link.write-length"].verdict is Verdict.FAIL and "was accepted" in outcomes["link.write-length"].observed
+    deaf = await on_bench(MemoryLine(line_of(Plain(ADDRESS))), tmp_path, ["link.write-length"])
+    assert deaf["link.write-length"].verdict is Verdict.FAIL and "no answer to a write" in deaf["link.write-length"].observed
 
 
 def babbler(data: bytes) -> Answers:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.line_tools.diagnosis import Finding, Verdict
+from gateway.adapters.line_tools.diagnosis import Finding, Verdict, within_limits
 from gateway.adapters.line_tools.doctor import Doctor
 from gateway.adapters.line_tools.place import Place, Setting
 from gateway.adapters.line_tools.probe import starts_well
+from gateway.adapters.line_tools.relay import Way
 from gateway.adapters.lines.transport import LineDown, Transport
 from protocols.dlt645.frames import Dialect
 from protocols.dlt645.master import Read
@@ -38,7 +39,7 @@ class Remote(Place):
     def at(self, setting: Setting) -> Place:
         return self
 
-    def transport(self) -> Transport:
+    def transport(self, patience_ms: int = 600, search: bool = False) -> Transport:
         return self.line  # type: ignore[attr-defined,no-any-return]
 
 
@@ -167,3 +168,13 @@ async def test_a_line_that_cannot_be_opened_says_why() -> None:
 async def test_another_dialect_than_the_one_named() -> None:
     verdict = await see(at(E2400, E2400, OLD), None, Dialect.V2007)
     assert verdict.finding is Finding.OTHER_DIALECT and "dlt645-1997" in verdict.sentence
+
+
+def test_where_a_gateway_has_the_line_what_was_not_tried_is_said() -> None:
+    place = Place("bus", "tcp", "", through=Way("http://127.0.0.1:8080", "secret", "bus"))
+    silence = within_limits(place, Verdict(Finding.SILENCE, "nobody answers."))
+    assert silence.sentence.startswith("nobody answers; only the line's own setting was tried")
+    assert silence.finding is Finding.SILENCE
+    good = Verdict(Finding.GOOD, "nothing is wrong.")
+    assert within_limits(place, good) == good and within_limits(Place("bus", "tcp", ""), silence) == silence
+    assert "secret" not in repr(place)

@@ -76,7 +76,7 @@ class UartPlace(Place):
     def at(self, setting: Setting) -> Place:
         return UartPlace(self.wire, self.answer, setting, self.lax, self.echo)
 
-    def transport(self) -> Transport:
+    def transport(self, patience_ms: int = 600, search: bool = False) -> Transport:
         return MemoryLine(self._serve)
 
     def _serve(self, data: bytes) -> Iterable[tuple[float, bytes]]:

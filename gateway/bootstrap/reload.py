@@ -1,0 +1,140 @@
+"""A running gateway takes its configuration file over again, by difference: examined whole, then all of it or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import structlog
+
+from gateway.adapters.clock import Clock
+from gateway.adapters.http.reload import Changes, NotReloaded
+from gateway.bootstrap.archive import archive_of, site_of
+from gateway.bootstrap.crew import Crew, Restless
+from gateway.bootstrap.difference import changes, restarts
+from gateway.bootstrap.examine import CannotStart, examine, passwords_of
+from gateway.bootstrap.lines import Before, Passwords, build_lines
+from gateway.domain.events import EventKind, Json
+from gateway.services import announce
+from gateway.services.load_archive import load_archive
+from gateway.services.ports import Tx, Unavailable
+from gateway.services.run_command import recover
+from gateway.settings import Settings, SettingsError, load
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Running(Protocol):
+    """The gateway that is changed. `settings` is what it goes by from moment to moment."""
+
+    settings: Settings
+
+    @property
+    def crew(self) -> Crew: ...
+    @property
+    def passwords(self) -> Passwords: ...
+    @property
+    def clock(self) -> Clock: ...
+    async def write(self, usecase: Callable[[Tx], T]) -> T: ...
+    def wake(self) -> None:
+        """Every line looks for commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A configuration that may be taken over."""
+
+    settings: Settings
+    passwords: Passwords
+
+
+class Reloader:
+    """Takes `file` over again when asked, one at a time."""
+
+    def __init__(self, gateway: Running, file: Path) -> None:
+        self._gateway, self._file = gateway, file
+        self._busy = asyncio.Lock()
+
+    async def __call__(self, named: str | None = None) -> Changes:
+        """What changed. named: the file that the caller means. Raises NotReloaded; then nothing has changed."""
+        if self._busy.locked():
+            raise NotReloaded(["a configuration is being taken over at this moment; ask again"], valid=True)
+        async with self._busy:
+            try:
+                done = await self._reload(named)
+            except NotReloaded as refused:
+                log.error("reload_refused", file=str(self._file), errors=refused.errors)
+                raise
+            log.info("reloaded", file=str(self._file), **_counts(done))
+            return done
+
+    async def on(self, asked: asyncio.Event) -> None:
+        """Each time this is set (SIGHUP); what came of it stands in the log. Until cancelled."""
+        while True:
+            await asked.wait()
+            asked.clear()
+            async with self._busy:
+                pass  # what is being taken over now may be older than the file
+            try:
+                await self()
+            except NotReloaded:
+                continue
+
+    async def _reload(self, named: str | None) -> Changes:
+        gateway, old = self._gateway, self._gateway.settings
+        found = await asyncio.to_thread(look, self._file, named, old)
+        new = found.settings
+        changed = changes(old, new, passwords=found.passwords != gateway.passwords)
+        if not changed:
+            return changed
+        lines = build_lines(new, gateway.passwords, gateway.clock, Before(old, gateway.crew.lines))
+
+        async def commit(ending: Collection[str]) -> None:
+            await gateway.write(lambda tx: _take_over(tx, new, changed, ending, gateway.clock.now_ms()))
+            gateway.settings = new
+            gateway.passwords.take(found.passwords)
+
+        try:
+            await gateway.crew.change(lines, commit)
+        except (Restless, Unavailable, ValueError) as problem:
+            raise NotReloaded([str(problem)], valid=True) from None
+        gateway.wake()
+        return changed
+
+
+def look(file: Path, named: str | None, old: Settings) -> _Found:
+    """Examine the file as at a start, and whether a running gateway can take it over. Raises NotReloaded with every reason."""
+    if named is not None and Path(named).resolve() != file.resolve():
+        raise NotReloaded([f"this gateway runs on {file}, not on {named}"], valid=True)
+    folder = file.resolve().parent
+    try:
+        new = load(file)
+        if errors := examine(new, folder).errors:
+            raise NotReloaded(errors, valid=False)
+        passwords = passwords_of(new, folder)
+    except SettingsError as problem:
+        raise NotReloaded(problem.errors, valid=False) from None
+    except CannotStart as problem:
+        raise NotReloaded([str(problem)], valid=False) from None
+    if needed := restarts(old, new):
+        raise NotReloaded(needed, valid=True)
+    return _Found(new, passwords)
+
+
+def _take_over(tx: Tx, new: Settings, changed: Changes, ending: Collection[str], now_ms: int) -> None:
+    """One transaction. What a line that ends here had in flight is uncertain, as after a start."""
+    site = site_of(new)
+    load_archive(tx, archive_of(new), site, now_ms)
+    recover(tx, site, now_ms, lines=ending)
+    announce.event(tx, EventKind.CONFIGURATION_CHANGED, now_ms, meter=None, account=None, **_counts(changed))
+
+
+def _counts(changed: Changes) -> dict[str, Json]:
+    """How many of what came, went or are different."""
+    named = {table: getattr(changed, table) for table in ("lines", "meters", "accounts", "tariffs", "schemes")}
+    counts = {table: len(parts.added) + len(parts.removed) + len(parts.changed) for table, parts in named.items()}
+    return {what: n for what, n in {**counts, "keys": len(changed.keys), "passwords": int(changed.passwords)}.items() if n}
