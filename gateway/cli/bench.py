@@ -45,7 +45,13 @@ def meter(
     password_class: Annotated[str, typer.Option("--password-class", metavar="NAME", help="Which class of it.")] = "control",
     operator: Annotated[str, typer.Option("--operator", metavar="CODE", help="8 digits of the operator code.")] = "00000000",
     lockout: Annotated[bool, typer.Option("--lockout", help="Also lock the meter for a day by wrong passwords.")] = False,
-    wallet: Annotated[bool, typer.Option("--wallet", help="Also put 1.00 into its wallet, by the TEST module.")] = False,
+    wallet: Annotated[bool, typer.Option("--wallet", help="Also put 1.00 into its wallet; MACs by --crypto, else TEST.")] = False,
+    crypto: Annotated[
+        str | None, typer.Option("--crypto", metavar="URL", help="The service that makes MACs: https, or http on loopback.")
+    ] = None,
+    crypto_token: Annotated[
+        Path | None, typer.Option("--crypto-token", metavar="FILE", help="Its bearer token, in a file of mode 0600.")
+    ] = None,
     customer: Annotated[str | None, typer.Option("--customer", metavar="N", help="12 digits, for a wallet without one.")] = None,
     long: Annotated[bool, typer.Option("--long", help="Also what takes minutes: delays and timed cuts.")] = False,
     uncertainty: Annotated[
@@ -74,7 +80,7 @@ def meter(
             raise Failure(f"--{what} takes {length} digits, not {text!r}", 2)
     wanted = meter_bench.BenchOrder(
         meter_bench.Options(lockout, wallet, long, customer, operator), tuple(only or ()), report, passwords, password_class,
-        uncertainty, by, laboratory, order, note,
+        crypto, crypto_token, uncertainty, by, laboratory, order, note,
     )  # fmt: skip
     with answering():
         target = tools.target_of(address, dialect.value, None)

@@ -21,6 +21,8 @@ def check(config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE",
     report = examine.examine(settings, config.resolve().parent)
     for line in report.lines:
         print(f"line {line.id}: {line.meters} meters, one round takes about {line.round_ms / 1000:.1f} s")
+    for notice in report.notices:
+        print(f"notice: {notice}")
     if report.errors:
         raise Failure([f"{config}: {error}" for error in report.errors])
     print(f"{config}: good: {len(settings.line)} lines, {len(settings.meter)} meters, {len(settings.account)} accounts")

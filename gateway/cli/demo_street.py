@@ -15,6 +15,9 @@ TOPUP = "0.80"
 SCHEME = "billing_s = 10\ninstant_s = 6\nswitch_s = 20"
 """As often as the 2400-baud line of the default street carries with some reserve (82 % of it)."""
 
+PAST = ("day", "month", "curve", "events")
+"""Shipped schemes that the demo does without: its meters have just been born, and its lines are full."""
+
 MOST_POWER_W = 14_000
 """A 60 A single-phase service, in W; the demo multiplies it by --speed like the loads."""
 
@@ -124,6 +127,7 @@ def gateway_toml(street: Street, places: Places, speed: float) -> str:
         '[uplink]\nacknowledge = "central"\n',
         '[clock]\nsource = "vouched"\n',
         f"[[scheme]]\n{SCHEME}\n",
+        *(f'[[scheme]]\nid = "{past}"\nenabled = false\n' for past in PAST),
         f'[[tariff]]\nid = "flat"\ncurrency = "{CURRENCY}"\nkind = "flat"\nprice = "{FLAT_PRICE}"\n',
         f'[[tariff]]\nid = "two-rate"\ncurrency = "{CURRENCY}"\nkind = "two_rate"\n'
         f'peak = {{registers = [1, 2], price = "{PEAK_PRICE}"}}\nvalley = {{registers = [3, 4], price = "{VALLEY_PRICE}"}}\n',

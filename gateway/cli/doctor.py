@@ -15,6 +15,7 @@ from gateway.cli.line_options import (
     JsonOption,
     LineArgument,
     ParityOption,
+    UrlOption,
     answering,
     chosen,
     tell,
@@ -26,6 +27,7 @@ def doctor(
     address: Annotated[str | None, typer.Option("--address", metavar="A", help="Of a meter that should be there.")] = None,
     dialect: DialectOption = None,
     config: ConfigOption = None,
+    url: UrlOption = None,
     baud: BaudOption = None,
     parity: ParityOption = None,
     as_json: JsonOption = False,
@@ -37,7 +39,7 @@ def doctor(
     from gateway.bootstrap import tools  # the adapters are loaded only here
 
     with answering():
-        verdict = tools.examine_line(chosen(line, config, baud, parity), address, dialect and dialect.value, tell)
+        verdict = tools.examine_line(chosen(line, config, baud, parity, url), address, dialect and dialect.value, tell)
     if as_json:
         print(json.dumps({"line": line, "finding": verdict.finding.value, "good": verdict.good, "sentence": verdict.sentence}))
         raise typer.Exit(0 if verdict.good else 1)

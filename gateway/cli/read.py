@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.answers import Failure
-from gateway.cli.line_options import BaudOption, ConfigOption, Dialect, JsonOption, LineOption, ParityOption, answering, chosen
+from gateway.cli.line_options import (
+    BaudOption,
+    ConfigOption,
+    Dialect,
+    JsonOption,
+    LineOption,
+    ParityOption,
+    UrlOption,
+    answering,
+    chosen,
+)
 
 if TYPE_CHECKING:
     from gateway.bootstrap.tools import Value
@@ -26,6 +36,7 @@ def read(
     profile: Annotated[str | None, typer.Option("--profile", help="A meter profile; Modbus devices need one.")] = None,
     dialect: Annotated[Dialect, typer.Option("--dialect", help="Whose names of quantities are meant.")] = Dialect.V2007,
     config: ConfigOption = None,
+    url: UrlOption = None,
     baud: BaudOption = None,
     parity: ParityOption = None,
     as_json: JsonOption = False,
@@ -38,7 +49,7 @@ def read(
 
     wanted = list(words or [])
     with answering():
-        where = chosen(line, config, baud, parity)
+        where = chosen(line, config, baud, parity, url)
         if address is not None:
             target = tools.target_of(address, dialect.value, profile)
         elif wanted:

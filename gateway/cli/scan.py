@@ -16,6 +16,7 @@ from gateway.cli.line_options import (
     JsonOption,
     LineArgument,
     ParityOption,
+    UrlOption,
     answering,
     chosen,
     tell,
@@ -35,6 +36,7 @@ def scan(
     ] = 600,
     dialect: DialectOption = None,
     config: ConfigOption = None,
+    url: UrlOption = None,
     baud: BaudOption = None,
     parity: ParityOption = None,
     as_json: JsonOption = False,
@@ -45,7 +47,7 @@ def scan(
     """
     from gateway.bootstrap import tools  # the adapters are loaded only here
 
-    where = chosen(line, config, baud, parity)
+    where = chosen(line, config, baud, parity, url)
     if modbus:
         return _modbus(where, units, as_json)
     with answering():

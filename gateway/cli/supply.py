@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.answers import Failure
-from gateway.cli.gateway_client import ConfigOption, GatewayClient, UrlOption, client
+from gateway.cli.gateway_client import Asked, ConfigOption, UrlOption, asking
 
 WAIT_S = 90
 """A silent switch is read for ever; a person at a terminal is told after this long that it is still uncertain."""
@@ -35,7 +35,8 @@ def cut(
 
     Example: wattgate cut bus1-201906040102 --cause emergency -c gateway.toml
     """
-    _order(client(config, url), meter, "cut", {"cause": cause, "reason": reason})
+    with asking(config, url) as gateway:
+        _order(gateway, meter, "cut", {"cause": cause, "reason": reason})
 
 
 def restore(meter: MeterArgument, reason: ReasonOption = NO_REASON, config: ConfigOption = None, url: UrlOption = None) -> None:
@@ -43,7 +44,8 @@ def restore(meter: MeterArgument, reason: ReasonOption = NO_REASON, config: Conf
 
     Example: wattgate restore bus1-201906040102 -c gateway.toml
     """
-    _order(client(config, url), meter, "restore", {"cause": "operator", "reason": reason})
+    with asking(config, url) as gateway:
+        _order(gateway, meter, "restore", {"cause": "operator", "reason": reason})
 
 
 def register(app: typer.Typer) -> None:
@@ -52,11 +54,16 @@ def register(app: typer.Typer) -> None:
     app.command()(restore)
 
 
-def _order(gateway: GatewayClient, meter: str, verb: str, body: dict[str, str]) -> None:
+def _order(gateway: Asked, meter: str, verb: str, body: dict[str, str]) -> None:
     status, answer = gateway.call("POST", f"/api/v1/meters/{meter}/{verb}", {"id": uuid.uuid4().hex, **body})
     if status not in (200, 202):
         raise Failure(f"{verb} of {meter}: {answer.get('detail') or answer.get('title') or status}")
-    command, shown = str(answer["id"]), ""
+    follow(gateway, meter, verb, str(answer["id"]))
+
+
+def follow(gateway: Asked, meter: str, verb: str, command: str) -> None:
+    """Tell a command's states until it is over. Failure unless it did what was asked."""
+    shown = ""
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         _, answer = gateway.call("GET", f"/api/v1/commands/{command}")
@@ -67,7 +74,14 @@ def _order(gateway: GatewayClient, meter: str, verb: str, body: dict[str, str]) 
         if answer["final"]:
             return _end(meter, verb, state, answer)
         time.sleep(LOOK_S)
-    raise Failure(f"{verb} of {meter}: still {shown} after {WAIT_S} s; command {command} goes on")
+    goes_on = "waits for the gateway's next start" if gateway.left_over() else "goes on"
+    raise Failure(f"{verb} of {meter}: still {shown} after {WAIT_S} s; command {command} {goes_on}")
+
+
+def follow_left_over(gateway: Asked) -> None:
+    """The commands that an act without a running gateway has ordered, each to its end."""
+    for meter, verb, command in gateway.left_over():
+        follow(gateway, meter, verb, command)
 
 
 def _end(meter: str, verb: str, state: str, answer: dict[str, object]) -> None:

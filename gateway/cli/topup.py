@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gateway.cli.answers import Failure
-from gateway.cli.gateway_client import ConfigOption, UrlOption, client
+from gateway.cli.gateway_client import ConfigOption, UrlOption, asking
+from gateway.cli.supply import follow_left_over
 
 
 def topup(
@@ -35,14 +36,16 @@ def topup(
         "accounting_date": now.date().isoformat(),
         "channel": "counter",
     }
-    status, answer = client(config, url).call("POST", "/bank/v1/topups", body, {"x-bank": "counter"})
-    if status not in (200, 201):
-        raise Failure(f"not booked: {answer.get('detail') or answer.get('title') or answer.get('code')}")
-    booked = answer["receipt"]
-    assert isinstance(booked, dict)
-    again = " (this receipt was booked before)" if status == 200 else ""
-    print(f"{booked['receipt_no']}: {booked['amount']} {booked['currency']} booked to {account}{again}")
-    print(f"balance {booked['balance_after']} {booked['currency']}; supply: {booked['next']}")
+    with asking(config, url) as gateway:
+        status, answer = gateway.call("POST", "/bank/v1/topups", body, {"x-bank": "counter"})
+        if status not in (200, 201):
+            raise Failure(f"not booked: {answer.get('detail') or answer.get('title') or answer.get('code')}")
+        booked = answer["receipt"]
+        assert isinstance(booked, dict)
+        again = " (this receipt was booked before)" if status == 200 else ""
+        print(f"{booked['receipt_no']}: {booked['amount']} {booked['currency']} booked to {account}{again}")
+        print(f"balance {booked['balance_after']} {booked['currency']}; supply: {booked['next']}", flush=True)
+        follow_left_over(gateway)
 
 
 def register(app: typer.Typer) -> None:

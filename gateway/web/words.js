@@ -2,10 +2,21 @@
 
 const list = (value) => (Array.isArray(value) ? value.join("; ") : String(value ?? ""));
 
-const cause = (data) => (data.cause ? ` (${String(data.cause).replaceAll("_", " ")})` : "");
+const plain = (name) => String(name).replaceAll("_", " ");
+
+const cause = (data) => (data.cause ? ` (${plain(data.cause)})` : "");
+
+const when = (ms) => new Date(ms).toLocaleString();
+
+/** How far a meter's clock is off, like "95 s slow". */
+const off = (ms) => `${Math.round(Math.abs(ms) / 1000)} s ${ms < 0 ? "slow" : "fast"}`;
 
 const KINDS = {
   gateway_started: ["info", () => "The gateway started"],
+  configuration_changed: ["info", () => "The configuration was changed"],
+  history_unavailable: ["warn", (d) => `Values of the past will never come (${d.want}): ${d.text}`],
+  completeness_missed: ["warn", (d) => `Collection ${d.scheme} of ${d.day} on line ${d.line}: ${d.complete} % of ${d.target} %`],
+  meter_record: ["info", (d) => `The meter itself recorded: ${d.record}`],
   low_balance_warned: ["warn", (d) => `Low balance${d.balance ? `, ${d.balance} ${d.currency}` : ""}: the customer was warned`],
   balance_exhausted: ["warn", () => "The balance is used up"],
   cut_held: ["warn", (d) => `A cut is held back: ${list(d.missing)}`],
@@ -16,11 +27,19 @@ const KINDS = {
   close_allowed: ["ok", () => "May be closed: the customer presses the button"],
   supply_restored: ["ok", () => "Supply was seen restored"],
   supply_lost: ["bad", () => "Supply was seen lost, without an order"],
+  supply_protected: ["ok", (d) => `Protected until ${when(d.until_ms)} by ${d.owner}: ${d.reason}`],
+  supply_unprotected: ["info", (d) => `Not protected any more, says ${d.owner}: ${d.reason}`],
   command_failed: ["bad", (d) => `The ${d.verb || "command"} came to nothing${d.reason ? `: ${d.reason}` : ""}`],
   command_uncertain: ["warn", () => "No answer to a command: the relay is read to learn what happened"],
   topup_posted: ["ok", (d) => `Topped up by ${d.amount} ${d.currency}${d.bank ? ` through ${d.bank}` : ""}`],
   reading_suspect: ["warn", (d) => `A reading is not believed${d.text ? `: ${d.text}` : ""}`],
   bill_held: ["bad", (d) => `Billing is held${d.text ? `: ${d.text}` : ""}`],
+  bill_released: ["ok", (d) => `Billing goes on${d.held_ms ? `; it was held since ${when(d.held_ms)}` : ""}`],
+  register_renewed: ["info", (d) => `Register renewed (${plain(d.change)}, by ${d.by}): ${d.last_wh / 1000} kWh, then ${d.first_wh / 1000} kWh`],
+  clock_off: ["warn", (d) => `The meter's clock is ${off(d.offset_ms)}`],
+  clock_set: ["ok", (d) => `The meter's clock was set; it was ${off(d.was_ms)}`],
+  clock_right: ["ok", () => "The meter's clock is right again"],
+  clock_fault: ["bad", (d) => `Clock: ${d.text}`],
   limit_exceeded: ["warn", (d) => `Power above the limit: ${d.power_w} W, allowed ${d.limit_w} W`],
   limit_cut: ["bad", (d) => `Cut by the load limit${d.power_w ? `: ${d.power_w} W, allowed ${d.limit_w} W` : ""}`],
   limit_reclosed: ["ok", () => "The load limit gives supply back"],
@@ -36,6 +55,6 @@ const KINDS = {
 
 /** [tone, sentence] of an event; a kind this page does not know keeps its own name. */
 export function words(event) {
-  const [tone, say] = KINDS[event.kind] ?? ["info", () => event.kind.replaceAll("_", " ")];
+  const [tone, say] = KINDS[event.kind] ?? ["info", () => plain(event.kind)];
   return [tone, say(event.data ?? {})];
 }

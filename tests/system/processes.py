@@ -90,6 +90,11 @@ class Process:
         await self.spawn()
         return await self.ready()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it, and do not wait for what comes of it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def kill(self) -> None:
         """SIGKILL: without a chance to write anything."""
         await self.end(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""`wattgate topup, cut, restore, decode, ledger verify` by hand, as processes against a running gateway and simulated meters."""
+"""`wattgate topup, cut, restore, read, scan, decode, ledger verify` as processes against a running gateway and simulated meters."""
 
 from __future__ import annotations
 
@@ -92,6 +92,13 @@ async def test_a_welded_relay_is_no_success(stand: Stand) -> None:
     assert (truth["contact"], truth["command"]) == ("closed", "open"), "it was ordered, and it did not move"
     failed = await stand.events("command_failed")
     assert [event["meter"] for event in failed] == ["welded"]
+
+
+async def test_a_meter_is_read_as_a_guest_of_the_running_gateway(stand: Stand) -> None:
+    ran = await wattgate("read", "m1", "energy_import", "clock", "-c", stand.config)
+    assert (ran.code, ran.err) == (0, "") and ran.out.split("  ")[1] == "energy_import", ran
+    ran = await wattgate("scan", "modbus", "--modbus", "--units", "20-22", "-c", stand.config)
+    assert ran.code == 0 and ran.out.startswith("unit 21  modbus"), ran
 
 
 async def test_the_ledger_is_verified_beside_the_gateway_and_a_tampered_copy_is_found(stand: Stand, tmp_path: Path) -> None:

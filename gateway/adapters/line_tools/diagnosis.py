@@ -95,6 +95,15 @@ def conclude(seen: Evidence) -> Verdict:
     return Verdict(Finding.SILENCE, _nobody(seen))
 
 
+def within_limits(place: Place, verdict: Verdict) -> Verdict:
+    """The verdict, with what could not be tried where a gateway has the line."""
+    if place.through is None or verdict.good:
+        return verdict
+    said = verdict.sentence.removesuffix(".")
+    text = f"{said}; only the line's own setting was tried, for a gateway has it: stop it to try speeds and parities."
+    return Verdict(verdict.finding, text)
+
+
 def answered(trials: Sequence[Trial], wanted: str | None) -> Trial | None:
     """The first trial that was answered by the wanted meter, or by anybody."""
     return next((t for t in trials if t.answers and (wanted is None or t.address == wanted)), None)

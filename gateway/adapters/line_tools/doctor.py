@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.adapters.clock import Clock
-from gateway.adapters.line_tools.diagnosis import Evidence, Finding, Trial, Verdict, answered, conclude
+from gateway.adapters.line_tools.diagnosis import Evidence, Finding, Trial, Verdict, answered, conclude, within_limits
 from gateway.adapters.line_tools.modbus_search import search_units
 from gateway.adapters.line_tools.place import PARITIES, SPEEDS, Place, Setting
 from gateway.adapters.line_tools.probe import Heard, Probe, one_answer
@@ -48,15 +48,16 @@ class Doctor:
             modbus = None if any(t.answers or t.heard.garbled for t in self.trials) else await self._modbus()
         except LineDown as down:
             return Verdict(Finding.LINE, str(down))
-        return conclude(Evidence(self._place, self._address, self._dialect, unasked, self.trials, modbus))
+        evidence = Evidence(self._place, self._address, self._dialect, unasked, self.trials, modbus)
+        return within_limits(self._place, conclude(evidence))
 
     async def _at_given(self) -> Heard:
         probe = await self._open(self._place.setting)
         try:
-            unasked = await probe.listen(UNASKED_MS)
+            unasked = await probe.listen(0 if self._place.through else UNASKED_MS)
             for preamble in (4, 0):
-                radio = self._place.kind == "tcp" and preamble  # a late answer would be taken for that of the next trial
-                patience_ms = LATEST_MS + OTHERS_MS if radio else PATIENCE_MS
+                # behind a converter a late answer would be taken for that of the next trial
+                patience_ms = LATEST_MS + OTHERS_MS if preamble and self._place.converted else PATIENCE_MS
                 for dialect in self._dialects:
                     await self._try(probe, self._place.setting, dialect, preamble, self._address or ANY, patience_ms)
                     if self._found():
@@ -98,7 +99,7 @@ class Doctor:
         unit = int(self._address) if self._address and 0 < int(self._address) <= MAX_UNIT else 1
         settings = [self._place.setting, MODBUS] if self._place.settable else [self._place.setting]
         for place in (self._place.at(setting) for setting in settings):
-            driver = Driver(place.transport(), baud=place.baud, clock=Clock())
+            driver = Driver(place.transport(), baud=place.baud, clock=Clock(), latency_ms=place.latency_ms, numbered=place.numbered)
             if why := await driver.ensure_open():
                 raise LineDown(why)
             try:
@@ -112,7 +113,7 @@ class Doctor:
     async def _open(self, setting: Setting) -> Probe:
         place = self._place.at(setting)
         self._tell(f"asking {place.name} {place.how}")
-        probe = Probe(place.transport(), place.baud)
+        probe = Probe(place.transport(PATIENCE_MS), place.baud)
         await probe.open()
         return probe
 

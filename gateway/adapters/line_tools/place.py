@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from gateway.adapters.line_tools.relay import Relay, Way
 from gateway.adapters.lines.serial import SerialTransport
 from gateway.adapters.lines.tcp import TcpTransport
 from gateway.adapters.lines.transport import Transport
 from protocols.modbus.frames import Framing
 
-Kind = Literal["serial", "tcp", "modbus-tcp"]
+Kind = Literal["serial", "tcp", "modbus-tcp", "tcp-listen"]
 PARITIES = ("E", "N", "O")
 SPEEDS = (2400, 9600, 1200, 4800, 19200, 600)
 """What DL/T 645-2007 has, the commonest first (dlt645.md 2)."""
+PATIENCE_MS = 600
+"""For the first byte where nobody says otherwise: Td is at most 500 ms (dlt645.md 2)."""
+
 _TERMINALS = "/dev/pts/"
 
 
@@ -42,6 +47,8 @@ class Place:
     """A line that can be opened. name: a person's; where: device path or host:port; setting: the first to try.
 
     told: somebody has named the speed, so it is known even where it cannot be set.
+    through: to the running gateway that has the line; then it is asked as the gateway has set it. latency_ms: what converters add.
+    made: a transport of a configured line at this setting; None for what `kind` and `where` say.
     """
 
     name: str
@@ -50,11 +57,33 @@ class Place:
     setting: Setting = DEFAULT
     told: bool = False
     gap_ms: int = 20
+    through: Way | None = None
+    latency_ms: int = 0
+    made: Callable[[Setting], Transport] | None = None
 
     @property
     def settable(self) -> bool:
         """Whether we decide about speed and parity: not behind a serial server, and a pseudo-terminal has neither."""
+        return self.through is None and self._has_setting
+
+    @property
+    def known(self) -> Setting | None:
+        """Speed and parity of the wire; None where they are not ours to know."""
+        return self.setting if self._has_setting else None
+
+    @property
+    def _has_setting(self) -> bool:
         return self.kind == "serial" and not os.path.realpath(self.where).startswith(_TERMINALS)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether a late answer can meet no other question: it carries a number, or the gateway outwaits it."""
+        return self.kind == "modbus-tcp" or self.through is not None
+
+    @property
+    def converted(self) -> bool:
+        """Whether a converter or a radio stands between, which may answer late."""
+        return self.kind in ("tcp", "tcp-listen")
 
     @property
     def framing(self) -> Framing:
@@ -69,14 +98,20 @@ class Place:
     @property
     def how(self) -> str:
         """The setting in words, or why it does not matter."""
+        if self.through is not None:
+            return f"{f'at {self.known} ' if self.known else ''}through the running gateway"
         return str(self.setting) if self.settable else "at the speed that its other end is set to"
 
     def at(self, setting: Setting) -> Place:
         """The same line set otherwise."""
         return replace(self, setting=setting)
 
-    def transport(self) -> Transport:
-        """A new transport, not yet open."""
+    def transport(self, patience_ms: int = PATIENCE_MS, search: bool = False) -> Transport:
+        """A new transport, not yet open. patience_ms, search: told to the gateway that the line is reached through."""
+        if self.through is not None:
+            return Relay(self.through, numbered=self.kind == "modbus-tcp", patience_ms=patience_ms, search=search)
+        if self.made is not None:
+            return self.made(self.setting)
         if self.kind == "serial":
             return SerialTransport(self.where, baud=self.setting.baud, parity=self.setting.parity)
         host, _, port = self.where.rpartition(":")

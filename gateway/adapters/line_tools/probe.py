@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.adapters.line_tools.relay import Relay
 from gateway.adapters.line_tools.traffic import Piece, Tap, loop_us
 from gateway.adapters.lines.transport import Transport
 from protocols.dlt645.frames import WAKE_UP, Deframer, Frame
@@ -24,6 +25,9 @@ LONGEST_MS = 8_000
 
 MOST_BYTES = 65_536
 """Kept of one babble."""
+
+RELAYED_MS = 20
+"""Waited for what a gateway has heard already."""
 
 GLITCH = 2
 """So many stray bytes beside an answer are the turning around of an RS-485 driver and not another meter."""
@@ -102,6 +106,7 @@ class Probe:
         self.pieces: list[Piece] = []
         self.byte_us = 11_000_000 / baud if baud else 0.0
         self._line = Tap(transport, self._note)
+        self._relay = transport if isinstance(transport, Relay) else None
         self._last_us = 0
 
     @property
@@ -134,8 +139,11 @@ class Probe:
         await self._wait_for_quiet()
         sent_us = loop_us()
         await self._line.send(question)
+        if self._relay is not None:
+            sent_us = loop_us() - (self._relay.took_us or 0)
         left_us = sent_us + round(len(question) * self.byte_us)
-        pieces = await self._hear(left_us + first_ms * 1000, quiet_ms, until, len(question), others_ms)
+        until_us = left_us + first_ms * 1000 if self._relay is None else loop_us() + RELAYED_MS * 1000
+        pieces = await self._hear(until_us, quiet_ms if self._relay is None else 0, until, len(question), others_ms)
         return Heard(question, sent_us, left_us, tuple(pieces))
 
     async def ask_in_parts(self, first: bytes, pause_ms: int, second: bytes, *, first_ms: int = FIRST_BYTE_MS) -> Heard:

@@ -43,13 +43,14 @@ async def scan(
         for setting in group:
             there = place.at(setting)
             tell(f"asking {place.name} {there.how}")
-            probe = Probe(there.transport(), there.baud)
+            probe = Probe(there.transport(patience_ms, search=True), there.baud)
             await probe.open()
             try:
-                result = await Search(probe, tell, thorough=thorough, patience_ms=patience_ms).run(tuple(dialects))
+                search = Search(probe, tell, thorough=thorough, patience_ms=patience_ms + there.latency_ms)
+                result = await search.run(tuple(dialects))
             finally:
                 await probe.close()
-            scanned.append(Scanned(setting if place.settable else None, result))
+            scanned.append(Scanned(there.known, result))
         if any(each.result.anything for each in scanned):
             break
     return scanned

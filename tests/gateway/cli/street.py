@@ -55,6 +55,7 @@ id = "p2"
 line = "pty"
 address = "202611210002"
 model = "dlt645-three"
+wallet = { prices = ["0.5"], balance = 100, customer = "000000000007" }
 [[meter]]
 id = "u3"
 line = "rtu"

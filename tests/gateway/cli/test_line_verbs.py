@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import app
+from tests.gateway.adapters.crypto_peer import crypto_peer
 from tests.gateway.cli.street import ROOT, Ran, SimulatedLines, simulated, wattgate
 
 METER = "202611210001"
@@ -164,7 +165,9 @@ def test_where_a_gateway_has_the_line_one_sentence_says_so(street: SimulatedLine
     )  # fmt: skip
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        for verb in (["read", "m1"], ["scan", "bus"], ["doctor", "bus"], ["bench", "meter", "bus", METER]):
+        for verb in (["read", "m1"], ["scan", "bus"], ["doctor", "bus"]):
+            here(*verb, "-c", "gateway.toml").refused(f"process {holder.pid}", "no gateway answers at http://127.0.0.1:8080")
+        for verb in (["bench", "meter", "bus", METER], ["capture", "--line", "bus", "-o", "y"]):
             here(*verb, "-c", "gateway.toml").refused("a gateway has this line", f"process {holder.pid}")
         assert here("read", "--line", street.tcp, "--address", METER).code == 0, "without its configuration"
     finally:
@@ -268,3 +271,20 @@ def test_passwords_that_others_may_read_are_not_used(street: SimulatedLines, tmp
     (tmp_path / "open.toml").chmod(0o644)
     ran = wattgate(tmp_path, "bench", "meter", street.tcp, METER, "--passwords", "open.toml", "--only", "control.cut")
     ran.refused("chmod 600")
+
+
+def test_the_bench_takes_its_macs_from_a_crypto_service(street: SimulatedLines, here: Here) -> None:
+    wallet = ("bench", "meter", street.pty, "202611210002", "--wallet", "--only", "wallet.next")
+    here(*wallet, "--crypto", "http://crypto.example/").refused("no URL of a service to trust", code=2)
+    here(*wallet, "--crypto", "http://127.0.0.1:1/").refused("crypto service at http://127.0.0.1:1 cannot be asked")
+    with crypto_peer() as peer:
+        ran = here(*wallet, "--crypto", peer.url, "--report", "with-service")
+        assert ran.code == 0 and "wallet.next" in ran.out and "the repetition was refused" in ran.out, ran
+        assert {path for path, _ in peer.asked} == {"/crypto", "/crypto/identify", "/crypto/mac"}
+        told = [line for line in ran.err.splitlines() if "crypto_asked" in line]
+        assert told and all("TEST security module" in line and peer.url in line for line in told)
+        report = json.loads((street.folder / "with-service" / "report.json").read_text())
+        assert report["security_module"].startswith("TEST security module")
+        peer.answer = lambda path, body: (503, b'{"detail": "the module is being serviced"}') if body else peer.right(path, body)
+        ran = here(*wallet, "--crypto", peer.url)
+    assert ran.code == 1 and "not run" in ran.out and "the module is being serviced" in ran.out, ran

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from protocols.dlt645.frames import Dialect
+
 if TYPE_CHECKING:
     from gateway.adapters.line_tools.acceptance.subject import Subject
     from gateway.adapters.line_tools.traffic import Piece
+
+
+BOTH = tuple(Dialect)
 
 
 class Verdict(StrEnum):
@@ -52,7 +57,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row of the list. clause: which text asks for it; old: 1997 meters are held to it too.
+    """One row of the list. clause: which text asks for it; dialects: which meters are held to it.
 
     opt_in: the option that it needs, because it locks, moves money or takes minutes.
     """
@@ -62,7 +67,7 @@ class Case:
     title: str
     expected: str
     run: Callable[[Subject], Awaitable[Seen]]
-    old: bool = False
+    dialects: tuple[Dialect, ...] = (Dialect.V2007,)
     opt_in: str | None = None
 
 

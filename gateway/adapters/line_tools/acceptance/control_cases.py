@@ -28,7 +28,7 @@ MINUTE_S = 60.0
 TIMED_S = 5 * MINUTE_S
 """One unit of N2."""
 
-GRID = "State Grid supplement to DL/T 645-2007, control code 1C"
+GRID = "State Grid supplement to DL/T 645-2007, control code 1C (dlt645.md 5)"
 Judge = Callable[[Subject], Awaitable[Seen]]
 
 

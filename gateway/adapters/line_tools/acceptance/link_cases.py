@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.adapters.line_tools.acceptance.case import Broken, Case, Figure, NotRun, Seen
+from gateway.adapters.line_tools.acceptance.case import BOTH, Broken, Case, Figure, NotRun, Seen
 from gateway.adapters.line_tools.acceptance.subject import SILENT_MS, Subject
 from protocols.bcd import decode_bcd, decode_digits, encode_digits
 from protocols.dlt645 import codes
@@ -10,9 +10,10 @@ from protocols.dlt645.codes import Err
 from protocols.dlt645.frames import BROADCAST, OFFSET, Dialect, Frame, encode
 from protocols.dlt645.freeze_time import FreezeTime
 from protocols.dlt645.master import Freeze, Read, ReadAddress
+from protocols.dlt645.question import credentials
 from protocols.errors import Refused
 
-LONGEST_ANSWER = 200
+LONGEST_ANSWER, LONGEST_WRITE = 200, 50
 PAUSE_MS = 400
 """Within Tb, 500 ms, which a receiver must bear between two characters."""
 
@@ -20,9 +21,14 @@ LONG_RECORDS = ("03300201", "03300501", "03300801", "03300202", "06000002", "060
 """Records that are longer than one answer: demand reset (202 bytes), day tables (682), holidays (1016), load profile."""
 
 NO_SUCH = "FFFFFFFF"
-ANSWER = "DL/T 645-2007, data link layer: response"
-SILENT = "DL/T 645-2007, data link layer: error control"
-ADDRESS = "DL/T 645-2007, data link layer: address field"
+ANSWER = "DL/T 645-2007, data link layer: response (dlt645.md 2)"
+SILENT = "DL/T 645-2007, data link layer: error control (dlt645.md 2)"
+ADDRESS = "DL/T 645-2007, data link layer: address field (dlt645.md 2)"
+CODES = "DL/T 645-2007, control codes (dlt645.md 3)"
+ERRORS = "DL/T 645-2007, error word ERR (dlt645.md 4)"
+DATA = "DL/T 645-2007, data field: 33H offset (dlt645.md 2)"
+TB = "DL/T 645-2007, data link layer: Tb (dlt645.md 2)"
+LENGTH = "DL/T 645-2007, length field: reads 200, writes 50 (dlt645.md 2)"
 
 
 async def _read(meter: Subject) -> Seen:
@@ -188,6 +194,36 @@ async def _wrong_sequence(meter: Subject, di: str) -> None:
             raise Refused(frame.data, codes.error_flags(frame.function, frame.data))
 
 
+async def _write_length(meter: Subject) -> Seen:
+    """To an identifier that no meter has, so that nothing can change. Counted where the password is refused."""
+    whole = await _written(meter, LONGEST_WRITE)
+    if whole is None:
+        raise Broken(f"no answer to a write of {LONGEST_WRITE} bytes")
+    if whole[:1] and whole[0] & Err.PASSWORD:
+        return Seen(f"{LONGEST_WRITE} bytes: refused for the password; one more is not tried with it")
+    longer = await _written(meter, LONGEST_WRITE + 1)
+    await meter.alive()
+    said = "was met with silence" if longer is None else f"was refused with {longer.hex().upper()}"
+    return Seen(f"{LONGEST_WRITE} bytes: refused with {whole.hex().upper()}; one more {said}; then answered a right question")
+
+
+async def _written(meter: Subject, length: int) -> bytes | None:
+    """The error word to a write of so many bytes; None for silence. Raises Broken where it is taken, NotRun to spare the meter."""
+    password = meter.right_password()
+    meter.may_be_refused()
+    level = 4 if password.level is None else password.level
+    head = encode_digits(NO_SUCH) + credentials(level, password.digits, meter.options.operator)
+    heard = await meter.ask(encode(Frame(meter.address, codes.WRITE, head.ljust(length, b"\0"))), first_ms=SILENT_MS)
+    frame = next((frame for frame in heard.answers() if frame.function == codes.WRITE), None)
+    if frame is None:
+        return None
+    if not frame.is_error:
+        raise Broken(f"a write of {length} bytes to {NO_SUCH}, which no meter has, was accepted")
+    if frame.data[:1] and frame.data[0] & Err.PASSWORD:
+        meter.refused_once()
+    return frame.data
+
+
 async def _length(meter: Subject) -> Seen:
     if not meter.heard:
         raise NotRun("nothing was answered")
@@ -198,22 +234,23 @@ async def _length(meter: Subject) -> Seen:
 
 
 CASES = (
-    Case("link.read", ANSWER, "A right question", "answer with its own address and 8 digits", _read, old=True),
-    Case("link.no-preamble", ANSWER, "A question without FE in front", "answer", _no_preamble, old=True),
-    Case("link.noise", ANSWER, "A question behind noise and a false start", "answer", _noise_before, old=True),
-    Case("link.checksum", SILENT, "A wrong checksum", "silence, afterwards as ever", _bad_checksum, old=True),
-    Case("link.end", SILENT, "A wrong end", "silence, afterwards as ever", _bad_end, old=True),
-    Case("link.truncated", SILENT, "Half a frame", "silence, afterwards as ever", _truncated, old=True),
-    Case("link.answer-bit", SILENT, "Another meter's answer", "silence", _answer_bit, old=True),
-    Case("link.foreign", ADDRESS, "Another meter's address", "silence", _foreign, old=True),
+    Case("link.read", ANSWER, "A right question", "answer with its own address and 8 digits", _read, dialects=BOTH),
+    Case("link.no-preamble", ANSWER, "A question without FE in front", "answer", _no_preamble, dialects=BOTH),
+    Case("link.noise", ANSWER, "A question behind noise and a false start", "answer", _noise_before, dialects=BOTH),
+    Case("link.checksum", SILENT, "A wrong checksum", "silence, afterwards as ever", _bad_checksum, dialects=BOTH),
+    Case("link.end", SILENT, "A wrong end", "silence, afterwards as ever", _bad_end, dialects=BOTH),
+    Case("link.truncated", SILENT, "Half a frame", "silence, afterwards as ever", _truncated, dialects=BOTH),
+    Case("link.answer-bit", SILENT, "Another meter's answer", "silence", _answer_bit, dialects=BOTH),
+    Case("link.foreign", ADDRESS, "Another meter's address", "silence", _foreign, dialects=BOTH),
     Case("link.broadcast-read", ADDRESS, "A read of the broadcast address", "silence", _broadcast_read),
     Case("link.broadcast-freeze", ADDRESS, "A broadcast freeze (16)", "obeyed in silence", _broadcast_freeze),
-    Case("link.wildcard", ADDRESS, "An abbreviated address", "answer with the real address", _wildcard, old=True),
-    Case("link.read-address", "DL/T 645-2007, control code 13", "Reading the address", "answer with it", _read_address),
-    Case("link.pause", "DL/T 645-2007, data link layer: Tb", "A pause inside a question", "answer", _slow_question, old=True),
-    Case("link.unknown", "DL/T 645-2007, error word ERR", "An unknown identifier", "D1, bit 1", _unknown_identifier),
-    Case("link.short", "DL/T 645-2007, control code 11", "An identifier of 3 bytes", "refusal or silence", _short_question),
-    Case("link.wrap", "DL/T 645-2007, data field: 33H offset", "Bytes that wrap", "answer with the same identifier", _wrap),
-    Case("link.follow-up", "DL/T 645-2007, control code 12", "A record in several frames", "all parts, in order", _follow_up),
-    Case("link.length", "DL/T 645-2007, length field", "Length of answers", "at most 200 bytes", _length, old=True),
+    Case("link.wildcard", ADDRESS, "An abbreviated address", "answer with the real address", _wildcard, dialects=BOTH),
+    Case("link.read-address", CODES, "Reading the address", "answer with it", _read_address),
+    Case("link.pause", TB, "A pause inside a question", "answer", _slow_question, dialects=BOTH),
+    Case("link.unknown", ERRORS, "An unknown identifier", "D1, bit 1", _unknown_identifier),
+    Case("link.short", CODES, "An identifier of 3 bytes", "refusal or silence", _short_question),
+    Case("link.wrap", DATA, "Bytes that wrap", "answer with the same identifier", _wrap),
+    Case("link.follow-up", CODES, "A record in several frames", "all parts, in order", _follow_up),
+    Case("link.write-length", LENGTH, "Writes of 50 and of 51 bytes", "an answer; no acceptance; as ever", _write_length),
+    Case("link.length", LENGTH, "Length of answers", "at most 200 bytes", _length, dialects=BOTH),
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
-from gateway.adapters.line_tools.acceptance import control_cases, link_cases, time_cases, wallet_cases
+from gateway.adapters.crypto_service import Crypto, LocalCrypto
+from gateway.adapters.line_tools.acceptance import control_cases, link_cases, old_cases, time_cases, wallet_cases
 from gateway.adapters.line_tools.acceptance.case import Broken, Case, NotRun, Outcome, Seen, Verdict
 from gateway.adapters.line_tools.acceptance.precision import measure
 from gateway.adapters.line_tools.acceptance.subject import Options, Subject
@@ -17,10 +17,10 @@ from gateway.adapters.lines.driver import WallClock
 from gateway.adapters.lines.transport import LineDown, Transport
 from gateway.adapters.meter_links.dlt645_link import Password
 from protocols.dlt645.frames import Dialect
-from protocols.dlt645.security import SecurityModule, TestSecurityModule
+from protocols.dlt645.security import TestSecurityModule
 from protocols.errors import Refused, RequestError
 
-CASES: tuple[Case, ...] = (*link_cases.CASES, *time_cases.CASES, *control_cases.CASES, *wallet_cases.CASES)
+CASES: tuple[Case, ...] = (*link_cases.CASES, *old_cases.CASES, *time_cases.CASES, *control_cases.CASES, *wallet_cases.CASES)
 LAST = ("control.lock", "link.length")
 """A locked meter takes no further password, and lengths are judged over everything."""
 
@@ -46,9 +46,9 @@ def _named(case: Case, name: str) -> bool:
     return case.id == name or case.id.startswith(f"{name}.")
 
 
-def test_module(randomness: Callable[[int], bytes]) -> SecurityModule:
-    """The only security module so far: it works with simulated meters, and protects nothing."""
-    return cast(SecurityModule, TestSecurityModule(randomness))  # its label is Final, which the port's type does not foresee
+def test_module(randomness: Callable[[int], bytes]) -> Crypto:
+    """The module for simulated meters: it protects nothing, and its label says so."""
+    return LocalCrypto(TestSecurityModule(randomness))
 
 
 async def subject_on(
@@ -60,7 +60,7 @@ async def subject_on(
     refusals: Refusals,
     options: Options,
     password: Password | None = None,
-    module: SecurityModule | None = None,
+    module: Crypto | None = None,
     stated_ms: float | None = None,
     transport: Transport | None = None,
 ) -> Subject:
@@ -107,8 +107,8 @@ async def run(meter: Subject, cases: Sequence[Case], tell: Tell = lambda outcome
 
 
 def _why_not(meter: Subject, case: Case) -> str | None:
-    if meter.dialect is Dialect.V1997 and not case.old:
-        return "this case is of the 2007 standard"
+    if meter.dialect not in case.dialects:
+        return f"this case is of the {'1997' if meter.dialect is Dialect.V2007 else '2007'} standard"
     if not meter.options.allows(case.opt_in):
         return f"only with --{case.opt_in}"
     return None

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from gateway.adapters.crypto_service import Crypto
 from gateway.adapters.line_tools.acceptance.case import Broken, NotRun
 from gateway.adapters.line_tools.acceptance.precision import Precision
 from gateway.adapters.line_tools.probe import Heard, Probe, one_answer
 from gateway.adapters.line_tools.refusals import NoRecord, Refusals
 from gateway.adapters.lines.driver import WallClock
 from gateway.adapters.meter_links.dlt645_link import Password
-from protocols.dlt645.codes import CONTROL
+from protocols.bcd import encode_digits
+from protocols.dlt645.codes import CONTROL, READ_NEXT_1997
 from protocols.dlt645.frames import Dialect, Frame, encode
 from protocols.dlt645.master import Action, Control, ControlAnswer, Read, ReadAnswer, RelayState, order_bytes, relay_state
 from protocols.dlt645.question import credentials
-from protocols.dlt645.security import SecurityModule
 from protocols.dlt645.values import decode_clock
 from protocols.errors import Malformed, Refused
 from protocols.exchange import Done, Exchange, Send
@@ -33,6 +34,7 @@ VALID_MIN = 10
 """Minutes that an order may be obeyed, by the meter's own clock."""
 
 ENERGY = {Dialect.V2007: "00010000", Dialect.V1997: "9010"}
+CLOCK = {Dialect.V2007: ("04000101", "04000102"), Dialect.V1997: ("C010", "C011")}
 STATUS_3 = "04000503"
 PASSWORD = "password"
 
@@ -68,7 +70,7 @@ class Subject:
     refusals: Refusals
     options: Options = field(default_factory=Options)
     password: Password | None = None
-    module: SecurityModule | None = None
+    module: Crypto | None = None
     heard: list[Heard] = field(default_factory=list)
     longest: int = 0
     proven: bool = False
@@ -89,6 +91,10 @@ class Subject:
     def question(self, address: str | None = None, preamble: int = 4) -> bytes:
         """A right question to this meter, or to another address."""
         return Read(address or self.address, self.energy, preamble).start()
+
+    def follow_up_97(self, di: str) -> bytes:
+        """1997's question for what follows."""
+        return encode(Frame(self.address, READ_NEXT_1997, encode_digits(di)))
 
     async def ask(self, question: bytes, *, alone: bool = True, first_ms: int = 600) -> Heard:
         """Say these bytes. alone: no more than one answer is awaited."""
@@ -243,10 +249,11 @@ class Subject:
 
     async def meter_time(self) -> datetime:
         """The meter's own clock. Raises NotRun where it has none that can be read."""
+        items = CLOCK[self.dialect]
         for _ in range(2):  # between date and time midnight may pass
-            date, time = await self.known("04000101"), await self.known("04000102")
+            date, time = await self.known(items[0]), await self.known(items[1])
             if date is None or time is None:
-                raise NotRun("the meter's clock cannot be read (04000101, 04000102)")
+                raise NotRun(f"the meter's clock cannot be read ({items[0]}, {items[1]})")
             local = decode_clock(date.data, time.data)
             if local is not None and (local.hour, local.minute) != (0, 0):
                 break

@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from statistics import fmean
 
-from gateway.adapters.line_tools.acceptance.case import Broken, Case, Figure, NotRun, Seen
+from gateway.adapters.line_tools.acceptance.case import BOTH, Broken, Case, Figure, NotRun, Seen
 from gateway.adapters.line_tools.acceptance.subject import Subject
 
 READS = 20
 TD_LEAST_MS, TD_MOST_MS, TB_MOST_MS = 20, 500, 500
+TD = "DL/T 645-2007, data link layer: Td (dlt645.md 2)"
+TB = "DL/T 645-2007, data link layer: Tb (dlt645.md 2)"
+CLOCK = "DL/T 645-2007, 04000101 and 04000102 (dlt645.md 8.5); 1997, C010 and C011 (dlt645.md 9)"
 ENOUGH = 5
 """Answers that must have come for a statement about their delay."""
 
@@ -63,7 +66,7 @@ async def _clock(meter: Subject) -> Seen:
 
 
 CASES = (
-    Case("time.td", "DL/T 645-2007, data link layer: Td", "Answer delay", "20 to 500 ms", _td, old=True),
-    Case("time.tb", "DL/T 645-2007, data link layer: Tb", "Gaps inside answers", "at most 500 ms", _tb, old=True),
-    Case("time.clock", "DL/T 645-2007, identifiers 04000101 and 04000102", "The clock", "a valid date and time", _clock),
+    Case("time.td", TD, "Answer delay", "20 to 500 ms", _td, dialects=BOTH),
+    Case("time.tb", TB, "Gaps inside answers", "at most 500 ms", _tb, dialects=BOTH),
+    Case("time.clock", CLOCK, "The clock", "a valid date and time", _clock, dialects=BOTH),
 )

@@ -7,15 +7,19 @@ The MACs come from a security module; the test module, which protects nothing, i
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import replace
+from typing import TypeVar
 
+from gateway.adapters.crypto_service import Crypto, CryptoError
 from gateway.adapters.line_tools.acceptance.case import Broken, Case, Figure, NotRun, Seen
 from gateway.adapters.line_tools.acceptance.subject import Subject
 from protocols.dlt645.codes import Serr
 from protocols.dlt645.master import Authenticate, OpenAccount, Purchase, QueryWallet, TopUp, Wallet
-from protocols.dlt645.security import FACTOR, IdentityQuestion, SealQuestion, SecurityModule
+from protocols.dlt645.security import FACTOR, IdentityQuestion, SealQuestion
 from protocols.errors import Refused
 
+T = TypeVar("T")
 FEN = 100
 NOBODY = "000000000000"
 OVER_ALL_FEN = 0xFFFF_FFFF
@@ -23,7 +27,7 @@ OVER_ALL_FEN = 0xFFFF_FFFF
 
 TOP_UP = "070102FF"
 OPEN = "070101FF"
-CLAUSE = "State Grid supplement to DL/T 645-2007, control code 03"
+CLAUSE = "State Grid supplement to DL/T 645-2007, control code 03 (dlt645.md 7)"
 
 
 async def _query(meter: Subject) -> Seen:
@@ -48,7 +52,7 @@ async def _next(meter: Subject) -> Seen:
     """The next count goes in, once: also when it is said again."""
     challenge = await _authenticated(meter)
     before = await _wallet(meter)
-    purchase = _signed(meter, Purchase(FEN, before.purchase_count + 1, _customer(meter, before)), challenge, before)
+    purchase = await _signed(meter, Purchase(FEN, before.purchase_count + 1, _customer(meter, before)), challenge, before)
     await _sent(meter, purchase, before)
     after = await _wallet(meter)
     if after.purchase_count != before.purchase_count + 1 or not 0 < after.balance_fen - before.balance_fen <= FEN:
@@ -68,7 +72,7 @@ async def _next(meter: Subject) -> Seen:
 async def _gap(meter: Subject) -> Seen:
     challenge = await _authenticated(meter)
     wallet = await _wallet(meter)
-    purchase = _signed(meter, Purchase(FEN, wallet.purchase_count + 2, _customer(meter, wallet)), challenge, wallet)
+    purchase = await _signed(meter, Purchase(FEN, wallet.purchase_count + 2, _customer(meter, wallet)), challenge, wallet)
     return await _must_refuse(meter, purchase, Serr.COUNT, wallet)
 
 
@@ -76,21 +80,21 @@ async def _stranger(meter: Subject) -> Seen:
     challenge = await _authenticated(meter)
     wallet = await _wallet(meter)
     other = f"{(int(_customer(meter, wallet)) + 1) % 10**12:012d}"
-    purchase = _signed(meter, Purchase(FEN, wallet.purchase_count + 1, other), challenge, wallet)
+    purchase = await _signed(meter, Purchase(FEN, wallet.purchase_count + 1, other), challenge, wallet)
     return await _must_refuse(meter, purchase, Serr.CUSTOMER, wallet)
 
 
 async def _hoarding(meter: Subject) -> Seen:
     challenge = await _authenticated(meter)
     wallet = await _wallet(meter)
-    purchase = _signed(meter, Purchase(OVER_ALL_FEN, wallet.purchase_count + 1, _customer(meter, wallet)), challenge, wallet)
+    purchase = await _signed(meter, Purchase(OVER_ALL_FEN, wallet.purchase_count + 1, _customer(meter, wallet)), challenge, wallet)
     return await _must_refuse(meter, purchase, Serr.HOARDING, wallet)
 
 
 async def _bad_mac(meter: Subject) -> Seen:
     challenge = await _authenticated(meter)
     wallet = await _wallet(meter)
-    good = _signed(meter, Purchase(FEN, wallet.purchase_count + 1, _customer(meter, wallet)), challenge, wallet)
+    good = await _signed(meter, Purchase(FEN, wallet.purchase_count + 1, _customer(meter, wallet)), challenge, wallet)
     meter.may_be_refused()
     meter.refused_once()
     wrong = replace(good, macs=(bytes(b ^ 0xFF for b in good.macs[0]), good.macs[1]))
@@ -128,7 +132,7 @@ async def _wallet(meter: Subject) -> Wallet:
 
 async def _authenticated(meter: Subject) -> bytes:
     """The challenge that the MACs take in. Raises NotRun where the meter does not believe the module."""
-    identity = _module(meter).identify(IdentityQuestion(meter.address, _factor(meter)))
+    identity = await _asked(_module(meter).identify(IdentityQuestion(meter.address, _factor(meter))))
     try:
         challenge = await meter.run(
             lambda: Authenticate(meter.address, identity.cipher, identity.random, identity.factor, meter.options.operator), 2
@@ -138,15 +142,19 @@ async def _authenticated(meter: Subject) -> bytes:
     return challenge.random
 
 
-def _signed(meter: Subject, purchase: Purchase, challenge: bytes, wallet: Wallet) -> Purchase:
-    first, second = purchase.signed
+async def _signed(meter: Subject, purchase: Purchase, challenge: bytes, wallet: Wallet) -> Purchase:
     purpose = TOP_UP if wallet.purchase_count else OPEN
     module = _module(meter)
+    first, second = (SealQuestion(meter.address, _factor(meter), challenge, purpose, plain) for plain in purchase.signed)
+    return replace(purchase, macs=(await _asked(module.mac(first)), await _asked(module.mac(second))))
 
-    def mac(plain: bytes) -> bytes:
-        return module.mac(SealQuestion(meter.address, _factor(meter), challenge, purpose, plain))
 
-    return replace(purchase, macs=(mac(first), mac(second)))
+async def _asked(answer: Awaitable[T]) -> T:
+    """What the security module gives. Raises NotRun where it does not: that says nothing about the meter."""
+    try:
+        return await answer
+    except CryptoError as error:
+        raise NotRun(str(error)) from None
 
 
 def _factor(meter: Subject) -> bytes:
@@ -154,7 +162,7 @@ def _factor(meter: Subject) -> bytes:
     return bytes(FACTOR - 6) + bytes.fromhex(meter.address)
 
 
-def _module(meter: Subject) -> SecurityModule:
+def _module(meter: Subject) -> Crypto:
     if meter.module is None:
         raise NotRun("no security module was given")
     return meter.module
