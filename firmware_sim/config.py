@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 from firmware_sim.dlt645.option_table import MODEL_1997
 from firmware_sim.dlt645.option_table import build as build_options
@@ -14,6 +15,7 @@ from firmware_sim.dlt645.options import Options
 from firmware_sim.fields import ID, Fields, Table
 from firmware_sim.load_table import LoadFactory
 from firmware_sim.load_table import build as build_load
+from firmware_sim.loads import MAX_POWER_W, SECOND_US, FedIn, Leading, Load
 from firmware_sim.meter import CENTI_KWH_MWS, DEFAULT_DAY, DEFAULT_RATES, MAX_RATES, MeterSpec, RateChange
 from firmware_sim.relay import KINDS as RELAY_KINDS
 from firmware_sim.relay import RelayTiming
@@ -22,7 +24,7 @@ from firmware_sim.station import Delay
 LINE_KINDS = ("pty", "tcp", "modbus-tcp", "serial", "dial")
 BAUDS = (600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 DLT645_MODELS = ("dlt645-single", "dlt645-three", MODEL_1997)
-MODBUS_MODELS = ("sdm630", "dds238")
+MODBUS_MODELS = ("sdm630", "dds238", "ddsy1352")
 MODELS = (*DLT645_MODELS, *MODBUS_MODELS)
 COILS = 8
 DEFAULT_WRITE_MS = (50, 300)
@@ -34,6 +36,7 @@ MAX_LINES = 1_000
 MAX_METERS = 100_000  # what one process can still be asked for in a test
 DEFAULT_START = "2026-01-01T00:00:00"
 CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])\Z")
+CLOCK_TO_24 = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z|24:00\Z")
 
 
 class ConfigError(Exception):
@@ -232,17 +235,44 @@ def _meter(row: object, number: int, lines: dict[str, LineConfig], speed_milli: 
     if fields.has("speed"):
         speed_milli = int(fields.number("speed", "1", 0, 100_000) * 1000)
     spec = _spec(fields, model, speed_milli)
-    load = build_load(fields.table("load") or Fields({"kind": "household"}, "", errors))
+    load = _around(fields, build_load(fields.table("load") or Fields({"kind": "household"}, "", errors)))
     meter = MeterConfig(name, line, model, address, spec, load, _delay(fields), _switch(fields, lines, model), options)
     fields.done()
     return meter
+
+
+def _around(fields: Fields, load: LoadFactory) -> LoadFactory:
+    """`feed_in = {power_w = 3000, from = "08:00", to = "17:00"}`: a generator beside the load; `leading = true`: a capacitor.
+
+    A load that is set over the handle takes the place of all of it.
+    """
+    table, leading = fields.table("feed_in"), fields.flag("leading", False)
+    if table is None:
+        return (lambda rng, start_us: Leading(load(rng, start_us))) if leading else load
+    power_mw = table.integer("power_w", None, 1, MAX_POWER_W) * 1000
+    from_us, to_us = (_moment(table, name, default) for name, default in (("from", "00:00"), ("to", "24:00")))
+    if from_us >= to_us:
+        table.complain("to", "must be later than from")
+    table.done()
+
+    def build(rng: Random, start_us: int) -> Load:
+        inner = FedIn(load(rng, start_us), power_mw, from_us, to_us)
+        return Leading(inner) if leading else inner
+
+    return build
+
+
+def _moment(fields: Fields, name: str, default: str) -> int:
+    """A time of the day in us."""
+    text = fields.text(name, default, CLOCK_TO_24, "a time such as 08:00")
+    return (int(text[:2]) * 60 + int(text[3:])) * 60 * SECOND_US
 
 
 def _spec(fields: Fields, model: str, speed_milli: int) -> MeterSpec:
     contact_min, contact_max = fields.pair("contact_ms", (50, 200), 0, 60_000)
     timing = RelayTiming(contact_min * 1000, contact_max * 1000, fields.integer("status_delay_ms", 3000, 0, 60_000) * 1000)
     rates = fields.integer("rates", DEFAULT_RATES, 1, MAX_RATES)
-    phases = 1 if model in ("dlt645-single", "dds238", MODEL_1997) else 3
+    phases = 1 if model in ("dlt645-single", "dds238", "ddsy1352", MODEL_1997) else 3
     if model == MODEL_1997 and fields.integer("phases", 1, 1, 3) != 1:
         phases = 3
     relay = fields.choice("relay", RELAY_KINDS, "internal")

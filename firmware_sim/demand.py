@@ -1,4 +1,7 @@
-"""Maximum demand: the highest mean power of a sliding window, by quantity and rate, with its time (DL/T 645-2007 A.2)."""
+"""Maximum demand: the highest mean power of a sliding window, by quantity and rate, with its time (DL/T 645-2007 A.2).
+
+Rows of quantities follow each other: of the total with its rates, then, where there are several phases, of each without rates.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,9 @@ class Demand:
         self._meter = meter
         self._window = window
         self._rates = meter.spec.rates
-        self.peaks: list[list[Peak]] = [[NONE] * (self._rates + 1) for _ in range(QUANTITIES)]
-        self.present = [0] * QUANTITIES
+        self._phases = meter.spec.phases if meter.spec.phases > 1 else 0
+        self.peaks: list[list[Peak]] = self._none()
+        self.present = [0] * len(self.peaks)
         self.version = 0
         self._sets = self._clock_us = 0
         self._rate = 1
@@ -38,7 +42,11 @@ class Demand:
 
     def reset(self) -> None:
         """Forget the maxima; the window runs on."""
-        self.peaks = [[NONE] * (self._rates + 1) for _ in range(QUANTITIES)]
+        self.peaks = self._none()
+
+    def _none(self) -> list[list[Peak]]:
+        totals = [[NONE] * (self._rates + 1) for _ in range(QUANTITIES)]
+        return totals + [[NONE] for _ in range(QUANTITIES * self._phases)]
 
     def last_slip(self, quantity: int) -> int:
         """The mean of the last whole slip alone, in mW; 0 before there is one."""
@@ -70,7 +78,9 @@ class Demand:
         self._marks = deque([self._last] if on_the_mark else [], min(MAX_WINDOW, self._size[0] // self._size[1]) + 1)
 
     def _grains(self) -> list[int]:
-        return [sum(row) for row in self._meter.registers.total]
+        registers = self._meter.registers
+        phases = [row[phase] for phase in range(self._phases) for row in registers.phase]
+        return [sum(row) for row in registers.total] + phases
 
     def _between(self, target_us: int, clock_us: int, grains: list[int]) -> list[int]:
         """Energies at a moment since the last stop."""
@@ -84,7 +94,7 @@ class Demand:
         span = self._size[0] * MINUTE_US * self._meter.spec.speed_milli
         for quantity, (first, last) in enumerate(zip(self._marks[0], grains, strict=True)):
             self.present[quantity] = mean = (last - first) // span
-            for rate in (0, self._rate):
+            for rate in (0, self._rate) if quantity < QUANTITIES else (0,):
                 if mean > self.peaks[quantity][rate][0]:
                     self.peaks[quantity][rate] = (mean, clock_us)
                     self.version += 1
@@ -95,4 +105,5 @@ class Demand:
 
     def restore(self, saved: list[list[list[int]]]) -> None:
         """Continue from saved maxima."""
-        self.peaks = [[(power, at) for power, at in row] for row in saved]
+        rows = [[(power, at) for power, at in row] for row in saved]
+        self.peaks = rows + self._none()[len(rows) :]

@@ -1,6 +1,7 @@
 """What flows at one moment, and what the meter makes of it: drawn by the house, through the contact, measured, counted.
 
-Units: mW, mvar, mVA, mA at nominal voltage. Measured active and reactive power have a sign: negative flows back to the grid.
+Units: mW, mvar, mVA, mA at nominal voltage. Measured active power is negative when it flows back to the grid, reactive power when
+the current leads; a swapped lead turns both.
 """
 
 from __future__ import annotations
@@ -66,12 +67,13 @@ def flow(draw: Draw, shares: tuple[int, ...], levels: tuple[int, ...], closed: b
     sign = tuple(-1 if phase in tamper.reversed else 1 for phase in range(len(shares)))
     seen = [power * tamper.magnet_permille // 1000 for power in phases]
     active = tuple(s * power for s, power in zip(sign, seen, strict=True))
-    varying = tuple(s * reactive(power, draw.pf_milli) for s, power in zip(sign, seen, strict=True))
+    lead = -1 if draw.leading else 1
+    varying = tuple(s * lead * reactive(power, draw.pf_milli) for s, power in zip(sign, seen, strict=True))
     total = sum(active)
-    total_mvar = sum(varying) if tamper.reversed and len(shares) > 1 else sign[0] * reactive(abs(total), draw.pf_milli)
+    total_mvar = sum(varying) if tamper.reversed and len(shares) > 1 else sign[0] * lead * reactive(total, draw.pf_milli)
     total_mva = isqrt(total**2 + total_mvar**2) if tamper.reversed else apparent(total, draw.pf_milli)
     return Flow(
-        drawn_mw=sum(around) + sum(phases),
+        drawn_mw=max(0, sum(around) + sum(phases)),
         power_mw=sum(phases),
         phases_mw=phases,
         active_mw=active,
@@ -80,17 +82,17 @@ def flow(draw: Draw, shares: tuple[int, ...], levels: tuple[int, ...], closed: b
         total_mw=total,
         total_mvar=total_mvar,
         total_mva=total_mva,
-        counted=max(seen) >= floor_mw and max(seen) > 0,
+        counted=max(map(abs, seen)) >= floor_mw and any(seen),
     )
 
 
 def apparent(power_mw: int, pf_milli: int) -> int:
-    """mVA from active power and power factor."""
-    return power_mw * 1000 // pf_milli
+    """mVA from active power, whichever way it flows, and power factor."""
+    return abs(power_mw) * 1000 // pf_milli
 
 
 def reactive(power_mw: int, pf_milli: int) -> int:
-    """mvar of an inductive load."""
+    """mvar without a sign."""
     return isqrt(max(0, apparent(power_mw, pf_milli) ** 2 - power_mw**2))
 
 

@@ -5,7 +5,7 @@ Time here is local microseconds since 1970 without a zone (the wall clock of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
 
@@ -18,11 +18,15 @@ MAX_STEPS = 200  # of one schedule: a day in steps of about seven minutes
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What the load wants from `local_us` on and until when that holds: power in mW, power factor in thousandths (1..1000)."""
+    """What the load wants from `local_us` on and until when that holds: power in mW, power factor in thousandths (1..1000).
+
+    Below zero it feeds into the grid. leading: a capacitance, whose current is ahead of the voltage.
+    """
 
     power_mw: int
     pf_milli: int
     until_us: int
+    leading: bool = False
 
 
 class Load(Protocol):
@@ -66,6 +70,31 @@ class Steps:
                 return Draw(power_mw, self.pf_milli, lap + offset_us)
             power_mw = step_mw
         return Draw(power_mw, self.pf_milli, end_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """A load behind a capacitor that is too large for it."""
+
+    load: Load
+
+    def draw(self, local_us: int) -> Draw:
+        return replace(self.load.draw(local_us), leading=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FedIn:
+    """A load with a generator beside it, which gives so much between two times of the day."""
+
+    load: Load
+    power_mw: int
+    from_us: int = 0
+    to_us: int = DAY_US
+
+    def draw(self, local_us: int) -> Draw:
+        wanted = self.load.draw(local_us)
+        given, until_us = Appliance(self.power_mw, DAY_US, DAY_US, 0, self.from_us, self.to_us).draw(local_us)
+        return replace(wanted, power_mw=wanted.power_mw - given, until_us=min(wanted.until_us, until_us))
 
 
 @dataclass(frozen=True, slots=True)

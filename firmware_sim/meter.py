@@ -334,7 +334,7 @@ class Meter:
         return isqrt(max(0, a * a + b * b + c * c - a * b - b * c - c * a))
 
     def _ma(self, power_mw: int, phase: int) -> int:
-        return power_mw * MILLION // (self.voltage_mv(phase) * self._draw.pf_milli) if power_mw else 0
+        return abs(power_mw) * MILLION // (self.voltage_mv(phase) * self._draw.pf_milli) if power_mw else 0
 
     @property
     def frequency_mhz(self) -> int:

@@ -14,9 +14,12 @@ from firmware_sim.dlt645.options import as_new
 from firmware_sim.dlt645_1997 import Dlt645Unit1997
 from firmware_sim.dlt645_firmware import Dlt645Unit
 from firmware_sim.meter import Meter
-from firmware_sim.modbus_firmware import Channel, Dds238, RelayModule, Sdm630
+from firmware_sim.modbus_firmware import Channel, Dds238, Measuring, RelayModule, Sdm630
+from firmware_sim.modbus_prepaid import Ddsy1352
 from firmware_sim.station import Station
 from firmware_sim.wire import Wire
+
+MODBUS: dict[str, type[Measuring]] = {"sdm630": Sdm630, "dds238": Dds238, "ddsy1352": Ddsy1352}
 
 
 class Street:
@@ -92,8 +95,7 @@ class Street:
             unit = Dlt645Unit1997 if config.model == MODEL_1997 else Dlt645Unit
             bus.add_dlt645(unit(station, station.device))
         else:
-            kind = Sdm630 if config.model == "sdm630" else Dds238
-            bus.add_modbus(int(config.address), kind(station, int(config.address)))
+            bus.add_modbus(int(config.address), MODBUS[config.model](station, int(config.address)))
 
     def _wire_switch(self, config: MeterConfig) -> None:
         """Put the coil module of a switch on its line, once, and connect its channel."""

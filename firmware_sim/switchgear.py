@@ -261,7 +261,7 @@ class SwitchGear:
     def failed(self) -> bool:
         """The coil says open and current still flows: the switch cannot open."""
         late = self._meter.now_us - self._ordered_us >= STUCK_US
-        return late and not self._meter.relay.order_closed and self._meter.power_mw > 0
+        return late and not self._meter.relay.order_closed and self._meter.power_mw != 0
 
     # -- surviving a restart
 

@@ -69,7 +69,7 @@ def _registers(station: Station) -> Json:
 def _of_device(device: Device, unix_us: Unix) -> Json:
     waiting, returning = device.gear.waiting, device.gear.returning
     return {
-        "wallet": _wallet(device.wallet) if device.wallet else None,
+        "wallet": _wallet(device.wallet, "kWh" if device.in_kwh else "money") if device.wallet else None,
         "cut_cause": device.gear.cause,
         "latest_order": f"{device.gear.latest:02X}",
         "trip_due_us": unix_us(waiting.due_us) if waiting else None,
@@ -84,9 +84,10 @@ def _of_device(device: Device, unix_us: Unix) -> Json:
     }
 
 
-def _wallet(wallet: Wallet) -> Json:
+def _wallet(wallet: Wallet, unit: str) -> Json:
     remaining, overdraft = wallet.shown_fen
     return {
+        "unit": unit,
         "balance": str(Decimal(wallet.balance_micro).scaleb(-6)),
         "remaining": _yuan(remaining),
         "overdraft": _yuan(overdraft),

@@ -28,15 +28,18 @@ from firmware_sim.loads import DAY_US, FOREVER_US
 from firmware_sim.meter import Meter
 from firmware_sim.prices import PriceBook
 from firmware_sim.switchgear import Settings, SwitchGear
-from firmware_sim.wallet import Credit, Limits, Wallet
+from firmware_sim.wallet import Credit, Limits, Steps, Wallet
 from firmware_sim.watches import Bounds, Watches
 from protocols.bcd import encode_digits
 from protocols.dlt645.codes import SPEEDS
 from protocols.dlt645.identifiers import write_fields
 
+KWH_FOR_KWH = Steps(adders=(10_000,))
+"""What 0.01 kWh costs a wallet of 0.01 kWh, whatever its rate."""
 TRIPS, CLOSES = "1D00", "1E00"
 LIMITS = {"04001001": "alarm_1", "04001002": "alarm_2", "04001003": "overdraft", "04001004": "hoarding", "04001005": "reconnect"}
-"""DI -> the wallet's limit that it sets."""
+KWH_LIMITS = {"04000F01": "alarm_1", "04000F02": "alarm_2", "04000F03": "hoarding", "04000F04": "overdraft"}
+"""DI -> the wallet's limit that it sets, for money and for energy."""
 
 
 class Device:
@@ -106,6 +109,16 @@ class Device:
         return take(self.meter, self.demand)
 
     @property
+    def in_kwh(self) -> bool:
+        """The wallet holds energy instead of money."""
+        return self.options.wallet is not None and self.options.wallet.in_kwh
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """DI -> the wallet's limit that it sets."""
+        return KWH_LIMITS if self.in_kwh else LIMITS
+
+    @property
     def words(self) -> Words:
         """The combination words."""
         return Words(*(self.parameters.word(f"0400060{n}") for n in (1, 2, 3)))
@@ -117,8 +130,8 @@ class Device:
     def parameter_changed(self, di: str) -> None:
         """A plain parameter has been written: what depends on it follows at once."""
         self.changes += 1
-        if di in LIMITS and self.wallet and self.billing:
-            self.wallet.limits = Limits(**{name: self.parameters.number(di) for di, name in LIMITS.items()})
+        if di in self.limits and self.wallet and self.billing:
+            self.wallet.limits = Limits(**{name: self.parameters.number(di) for di, name in self.limits.items()})
             self.billing.review()  # may trip, and never brings supply back
         if di.startswith("040008"):
             self.meter.timetable.weekend_word = self.parameters.word("04000801")
@@ -198,11 +211,12 @@ class Device:
         chosen = self.options.wallet
         if chosen is None:
             return
+        prices = PriceBook(steps=[KWH_FOR_KWH, KWH_FOR_KWH]) if chosen.in_kwh else self.prices
         self.prices.rates[0][: len(chosen.prices)] = chosen.prices
         self.prices.rates[1][:] = self.prices.rates[0]
         self.prices.steps = [chosen.steps, chosen.steps]
         self.wallet = Wallet(replace(chosen.limits), chosen.balance_fen, chosen.customer, chosen.count, chosen.at_least)
-        self.billing = Billing(self.meter, self.wallet, self.prices, lambda: self.words.signs, self._on_credit)
+        self.billing = Billing(self.meter, self.wallet, prices, lambda: self.words.signs, self._on_credit)
 
     def _on_credit(self, old: Credit, new: Credit) -> None:
         """The wallet has got better or worse."""
@@ -231,9 +245,11 @@ def _own(meter: Meter, options: Options) -> dict[str, bytes]:
         **{f"0400070{n}": bytes([word]) for n in (3, 4, 5)},
     }
     if options.wallet:
-        own |= {di: _money(getattr(options.wallet.limits, name)) for di, name in LIMITS.items()}
+        limits = KWH_LIMITS if options.wallet.in_kwh else LIMITS
+        own |= {di: _money(getattr(options.wallet.limits, name)) for di, name in limits.items()}
     return own | options.set
 
 
 def _money(fen: int) -> bytes:
+    """XXXXXX.XX, of yuan or kWh."""
     return write_fields("04001001", [Decimal(fen).scaleb(-2)])

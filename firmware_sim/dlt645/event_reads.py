@@ -25,7 +25,7 @@ def read(device: Device, di: str, item: Item) -> bytes | None:
     if di.startswith(("1D", "1E")):
         return _switching(device.log, di, item)
     if di2 in (0x32, 0x33):
-        return _purchase(device, di1, di0) if di2 == 0x33 else None
+        return _purchase(device, di1, di0) if di2 == (0x32 if device.in_kwh else 0x33) else None
     if di2 == 0x10:
         return None
     kind = f"03{di2:02X}{di1:02X}"
@@ -75,7 +75,7 @@ def _switching(log: EventLog, di: str, item: Item) -> bytes | None:
 
 
 def _purchase(device: Device, what: int, number: int) -> bytes | None:
-    """0333: what 01 the date, 02 the count, then amounts in fen."""
+    """0333 and 0332: what 01 the date, 02 the count, then amounts in fen or 0.01 kWh."""
     wallet = device.wallet
     if wallet is None or not 1 <= what <= 6:
         return None

@@ -85,7 +85,7 @@ def single(device: Device, di: str) -> bytes | None:
         "02800023": lambda: encode_bcd(0, 1),
         "02810001": lambda: _running(device),
     }
-    if device.wallet:
+    if device.wallet and not device.in_kwh:
         adder = prices.ladder.adders[prices.ladder.step(device.wallet.used + 1)]
         values["0280000B"] = lambda: encode_bcd(adder, 4)
         values["02800020"] = lambda: encode_bcd(prices.price(meter.rate) + adder, 4)
@@ -114,7 +114,9 @@ def _angle(meter: Meter, power_mw: int) -> int:
     if not power_mw:
         return 0
     turn = round(degrees(acos(meter.wanted.pf_milli / 1000)) * 10)
-    return turn if power_mw > 0 else turn + 1800
+    if meter.wanted.leading:
+        turn = 3600 - turn if turn else 0
+    return turn if power_mw > 0 else (turn + 1800) % 3600
 
 
 def _harmonics(meter: Meter, family: int, phase: int, order: int) -> bytes | None:

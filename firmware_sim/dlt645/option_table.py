@@ -73,9 +73,12 @@ def _wallet(fields: Fields) -> WalletOptions | None:
     table = fields.table("wallet")
     if table is None:
         return None
+    in_kwh = table.choice("unit", ("money", "kWh"), "money") == "kWh"
     prices = [_price(table, "prices", row) for row in table.rows("prices", MAX_PRICES)]
-    if not prices:
+    if not prices and not in_kwh:
         table.complain("prices", "must hold at least one price, such as [0.5]")
+    if in_kwh and (prices or table.has("steps") or table.has("reconnect")):
+        table.complain("unit", "is kWh: such a wallet has neither prices nor steps nor a reconnect amount")
     limits = Limits(**{name: _fen(table, name) for name in ("alarm_1", "alarm_2", "overdraft", "hoarding", "reconnect")})
     options = WalletOptions(
         prices=(*prices, *([prices[-1]] * (MAX_PRICES - len(prices)))) if prices else (),
@@ -86,6 +89,7 @@ def _wallet(fields: Fields) -> WalletOptions | None:
         count=table.integer("count", 0, 0, 2**31),
         at_least=_RULES[table.choice("reconnect_rule", _RULES, "above")],
         trip_once=table.flag("alarm_2_trips", False),
+        in_kwh=in_kwh,
     )
     table.done()
     return options

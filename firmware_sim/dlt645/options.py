@@ -32,7 +32,10 @@ PROFILES_1997 = {"bench": BENCH_1997, "standard": STANDARD_1997, "private": PRIV
 
 @dataclass(frozen=True, slots=True)
 class WalletOptions:
-    """Money in the meter. prices: 0.0001 yuan per kWh by rate. at_least: see Wallet. trip_once: warning 2 cuts once."""
+    """Money in the meter, or energy. prices: 0.0001 yuan per kWh by rate. at_least: see Wallet. trip_once: warning 2 cuts once.
+
+    in_kwh: the wallet holds 0.01 kWh where others hold fen, and has no prices.
+    """
 
     prices: tuple[int, ...]
     steps: Steps = NO_STEPS
@@ -42,6 +45,7 @@ class WalletOptions:
     count: int = 0
     at_least: bool = False
     trip_once: bool = False
+    in_kwh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def restore_history(device: Device, saved: Saved) -> None:
     device.prices.steps = [_steps(each) for each in prices["steps"]]
     if device.wallet:
         device.wallet.purchases.extend(Purchase(*row) for row in saved["purchases"])
-    for di in ("04001001", "04000801"):
+    for di in (*list(device.limits)[:1], "04000801"):
         device.parameter_changed(di)
 
 

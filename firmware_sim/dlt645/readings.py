@@ -32,13 +32,14 @@ PLAIN = {1: FORWARD, 2: REVERSE, 5: Q1, 6: Q2, 7: Q3, 8: Q4, 9: APPARENT_FORWARD
 """DI2 -> quantity."""
 QUADRANTS = (Q1, Q2, Q3, Q4)
 COMBINED, REACTIVE_1, REACTIVE_2 = 0, 3, 4
+_COMBINED_PEAKS = {REACTIVE_1: (Q1, Q4), REACTIVE_2: (Q2, Q3)}
 _ASSOCIATED, _FUNDAMENTAL, _HARMONIC, _LOSSES = 0x80, (0x81, 0x82), (0x83, 0x84), (0x85, 0x86)
 HARMONIC_PERCENT = 2  # of the active energy of every load here
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Counts of 0.01 by quantity: totals[quantity][rate] with the total at 0, phases[quantity][phase]; peaks as totals."""
+    """Counts of 0.01 by quantity: totals[quantity][rate] with the total at 0, phases[quantity][phase]; peaks as in Demand."""
 
     clock_us: int
     totals: tuple[tuple[int, ...], ...]
@@ -96,11 +97,15 @@ def energies(reading: Reading, words: Words, di2: int, rate: int) -> bytes | Non
 
 
 def peak(reading: Reading, di2: int, rate: int) -> bytes | None:
-    """A maximum and its time (8 bytes). The combined reactive ones are those of the quadrants 1 and 3, where loads here lie."""
-    quantity = {**PLAIN, REACTIVE_1: Q1, REACTIVE_2: Q3}.get(di2)
-    if quantity is None or rate >= len(reading.peaks[0]):
+    """A maximum and its time (8 bytes), of all phases or one. The combined reactive ones are the higher of the two quadrants that
+    the combination words of the factory add up."""
+    row, phase = 0, _phase_place(di2)
+    if phase is not None:
+        di2, row = phase[0], QUANTITIES * (1 + phase[1])
+    quantities = _COMBINED_PEAKS.get(di2) or ((PLAIN[di2],) if di2 in PLAIN else ())
+    if not quantities or row >= len(reading.peaks) or rate >= len(reading.peaks[row]):
         return None
-    power_mw, at_us = reading.peaks[quantity][rate]
+    power_mw, at_us = max(reading.peaks[row + quantity][rate] for quantity in quantities)
     highest = HIGHEST_DEMAND if di2 in PLAIN else 799_999
     when = encode_minute(local(at_us)) if at_us else bytes(5)
     return encode_bcd(min(power_mw // 100, highest), 3, signed=di2 not in PLAIN) + when

@@ -62,8 +62,8 @@ def _periods(device: Device, period: int, of: Callable[[Reading], bytes | None])
 
 
 def _credit(device: Device, di: str) -> bytes | None:
-    """Money alone: a meter whose wallet holds kWh is another model."""
-    places = {"00900200": 0, "00900201": 1}
+    """What remains and what is overdrawn, of money or of energy, as the wallet holds."""
+    places = {"00900100": 0, "00900101": 1} if device.in_kwh else {"00900200": 0, "00900201": 1}
     if device.wallet is None or di not in places:
         return None
     return encode_bcd(device.wallet.shown_fen[places[di]], 4)

@@ -14,7 +14,7 @@ _PHASE_BITS = (
     (watches.VOLTAGE_LOST, 0), (watches.UNDER, 1), (watches.OVER, 2), (watches.OVERLOAD, 5), (watches.REVERSED, 6),
     (watches.PHASE_BROKEN, 7),
 )  # fmt: skip
-MONEY_PREPAID = 2
+ENERGY_PREPAID, MONEY_PREPAID = 1, 2
 
 
 def word(device: Device, number: int) -> bytes:
@@ -49,7 +49,7 @@ def _supply(device: Device) -> int:
         (15, wallet is not None and wallet.opened),
     )
     value = sum(1 << bit for bit, on in bits if on)
-    return value | (MONEY_PREPAID << 8 if wallet else 0)
+    return value | ((ENERGY_PREPAID if device.in_kwh else MONEY_PREPAID) << 8 if wallet else 0)
 
 
 def _phase_a(device: Device) -> int:

@@ -147,7 +147,7 @@ def _set_holiday(device: Device, number: int, data: bytes) -> Err:
 
 def _prices(device: Device, which: int, rate: int) -> bytes | None:
     rates = device.prices.rates[which]
-    if device.wallet is None or (rate != ALL and not 1 <= rate <= MAX_RATES):
+    if device.wallet is None or device.in_kwh or (rate != ALL and not 1 <= rate <= MAX_RATES):
         return None
     wanted = rates[: device.meter.spec.rates] if rate == ALL else [rates[rate - 1]]
     return b"".join(encode_bcd(price, 4) for price in wanted)
@@ -178,7 +178,7 @@ def _filled(steps: Steps) -> tuple[list[int], list[int]]:
 
 def _steps(device: Device, which: int, step: int) -> bytes | None:
     """2009: DI1 00/02 thresholds, 01/03 prices of set 1/2. 2013: 04/05 the block of set 1/2."""
-    if device.wallet is None or which > 5:
+    if device.wallet is None or device.in_kwh or which > 5:
         return None
     steps = device.prices.steps[which - 4 if which > 3 else which // 2]
     thresholds, adders = _filled(steps)
