@@ -63,12 +63,14 @@ class Sealed:
 
 
 class SecurityModule(Protocol):
-    """The asking side's keys. label: what every log line about it must show; a test module's says so.
+    """The asking side's keys.
 
     An asynchronous adapter has the same three methods as coroutines, with the same questions and answers.
     """
 
-    label: str
+    @property
+    def label(self) -> str:
+        """What every log line about it must show; a test module's says so."""
 
     def identify(self, question: IdentityQuestion) -> Identity:
         """Proof of who asks."""
@@ -81,9 +83,11 @@ class SecurityModule(Protocol):
 
 
 class MeterChip(Protocol):
-    """The meter's side: what the chip in the meter judges and opens. label: as in SecurityModule."""
+    """The meter's side: what the chip in the meter judges and opens."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """As in SecurityModule."""
 
     def challenge(self, meter: str, identity: Identity) -> bytes | None:
         """4 random bytes for one who has proved who he is; None for everybody else."""
