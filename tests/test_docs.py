@@ -1,4 +1,7 @@
-"""The documents are true: their diagrams come from the tables, their examples run, the commands that they name exist."""
+"""The documents are true: their diagrams come from the tables, their examples run, the commands that they name exist.
+
+And the page has words for every event, as the documents have a line for every profile.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,30 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from gateway.cli.app import app
+from gateway.domain.events import EventKind
+from gateway.domain.slots import BACK_MS, DAY_MS
+from gateway.entrypoints.guests import MAX_GUESTS
+from gateway.services.open_slots import MOST_REQUESTED
+from gateway.services.plan import MAX_ON_DEMAND
 from tests.diagrams import diagrams
 
 ROOT = Path(__file__).parents[1]
 WATTGATE = Path(sys.executable).parent / "wattgate"
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.M | re.S)
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
+TOML = re.compile(r"^```toml\n(.*?)^```", re.M | re.S)
+COMMENTED = re.compile(r"^# (?=\[|[a-z_0-9]+ = )", re.M)
 
 
 def blocks() -> list[tuple[str, str]]:
     """(where, text) of every console block in the documents."""
     found = []
-    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
+    for name in DOCUMENTS:
         for n, text in enumerate(CONSOLE.findall((ROOT / name).read_text()), 1):
             found.append((f"{name} block {n}", text))
     return found
@@ -61,12 +76,78 @@ def test_the_diagrams_are_drawn_from_the_tables() -> None:
 
 def test_the_documents_name_only_what_there_is() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for name in ("README.md", "CONTRIBUTING.md"):
+    for name in DOCUMENTS:
         text = (ROOT / name).read_text()
         for target in re.findall(r"`make (\w+)", text):
             assert re.search(rf"^{target}:", makefile, re.M), f"{name} names make {target}"
         for path in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (ROOT / path).exists(), f"{name} links to {path}"
+            assert path.startswith("https:") or ((ROOT / name).parent / path).exists(), f"{name} links to {path}"
+
+
+def shell_lines() -> list[tuple[str, str]]:
+    """(document, command) of every use of wattgate in a block of shell."""
+    found = []
+    for name in DOCUMENTS:
+        lines = "\n".join(SHELL.findall((ROOT / name).read_text())).splitlines()
+        found += [(name, line) for line in lines if "wattgate " in line]
+    return found
+
+
+@pytest.mark.parametrize(("where", "line"), shell_lines(), ids=[line for _, line in shell_lines()])
+def test_every_shell_line_is_understood_by_its_verb(where: str, line: str) -> None:
+    """Verb, arguments and options are parsed, not run."""
+    words = shlex.split(line, comments=True)
+    words = words[next(n for n, word in enumerate(words) if word.endswith("wattgate")) + 1 :]
+    command = get_command(app)
+    assert isinstance(command, TyperGroup)
+    while isinstance(command, TyperGroup):
+        name = words.pop(0)
+        assert name in command.commands, f"{where}: {line}: there is no verb {name}"
+        command = command.commands[name]
+    if "--help" not in words:
+        command.make_context("wattgate", words)
+
+
+def checked(folder: Path, text: str) -> tuple[int, str]:
+    """What `wattgate check` says of this configuration."""
+    (folder / "passwords.toml").touch(mode=0o600)
+    (folder / "passwords.toml").write_text('[control]\npassword = "000000"\n[north-1]\npassword = "123456"\n')
+    (folder / "gateway.toml").write_text(text)
+    run = subprocess.run([str(WATTGATE), "check", "-c", str(folder / "gateway.toml")], capture_output=True, text=True, timeout=60)
+    return run.returncode, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if TOML.search((ROOT / name).read_text())])
+def test_the_toml_of_a_document_is_one_good_configuration(name: str, tmp_path: Path) -> None:
+    code, said = checked(tmp_path, '[gateway]\nid = "docs"\n' + "\n".join(TOML.findall((ROOT / name).read_text())))
+    assert code == 0, f"{name}: {said}"
+
+
+def test_what_the_example_only_mentions_is_good_too(tmp_path: Path) -> None:
+    text, count = COMMENTED.subn("", (ROOT / "config" / "examples" / "gateway.toml").read_text())
+    assert count > 30
+    code, said = checked(tmp_path, text)
+    assert code == 0, said
+    assert checked(tmp_path, text.replace("latency_ms", "latencyms"))[0] == 1, "what is wrong would not be seen"
+
+
+def test_the_table_of_meters_names_every_profile() -> None:
+    table = (ROOT / "README.md").read_text().partition("| profile |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines() for name in re.findall(r"`([a-z0-9-]+)`", row.split(" | ")[0])]
+    assert sorted(named) == sorted(path.stem for path in (ROOT / "config" / "meters").glob("*.toml"))
+
+
+def test_the_bounds_that_are_told_are_those_that_hold() -> None:
+    readme, collection = (ROOT / "README.md").read_text(), (ROOT / "docs" / "collection.md").read_text()
+    asked = f"{MOST_REQUESTED:,} values of the past in one request"
+    assert f"- {MAX_GUESTS} guests wait for a line, {MAX_ON_DEMAND} reads on demand, {asked};" in readme
+    assert f"most {MOST_REQUESTED:,} at once" in collection
+    assert {ms // DAY_MS for ms in BACK_MS.values()} == {0, 3, 31}, "the documents say: three days, the last month's end"
+
+
+def test_the_page_has_words_for_every_event() -> None:
+    told = re.findall(r"^  (\w+): \[", (ROOT / "gateway" / "web" / "words.js").read_text(), re.M)
+    assert sorted(told) == sorted(EventKind)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +162,10 @@ def test_the_documents_name_only_what_there_is() -> None:
         "topup",
         "cut",
         "restore",
+        "protect",
+        "unprotect",
+        "lines",
+        "reload",
         "ledger verify",
         "read",
         "scan",

@@ -234,7 +234,7 @@ def test_an_account_is_protected_at_the_running_gateway(running: Settings, here:
 def test_cut_and_restore_are_done_by_hand_and_proved(here: Here) -> None:
     ran = here("cut", "m1", "--cause", "emergency", "-c", "rests.toml")
     assert ran.code == 0 and "m1: cut verified by relay_bit" in ran.out, ran
-    assert "queued" in ran.err and "verified" in ran.err
+    assert "acknowledged" in ran.err and "verified" in ran.err
     ran = here("restore", "m1", "-c", "rests.toml")
     assert ran.code == 0 and "m1: restore verified by relay_bit" in ran.out, ran
 
