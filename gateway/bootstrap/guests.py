@@ -100,10 +100,10 @@ class LineGuests:
             raise LineDown(f"line {line} is not there any more")
 
         async def work() -> Relayed:
-            exchange, asked_ms = RawExchange(read, seat.driver.next_number()), self._clock.now_ms()
+            exchange, asked_ms = RawExchange(read, seat.driver.next_number(), self._clock.now_ms), self._clock.now_ms()
             with contextlib.suppress(NoAnswer):
                 timed = await seat.driver.run(exchange, first_byte_timeout_ms=first_byte_timeout_ms, gap_ms=seat.line.gap_ms)
-                return Relayed(exchange.heard, timed.asked_ms, timed.answered_ms)
+                return Relayed(exchange.heard, timed.asked_ms, exchange.heard_ms)
             return Relayed(exchange.heard, asked_ms, None)
 
         try:

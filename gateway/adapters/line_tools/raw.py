@@ -6,6 +6,7 @@ re-read 03 stays out, for in 2007 the same code carries money.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,13 +92,17 @@ def _modbus(data: bytes, wire: Wire, unit: int, function: int) -> RawRead:
 
 
 class RawExchange:
-    """Asks a raw read; `heard` is all that came back, also where it is no answer. number: the transaction on Modbus TCP."""
+    """Asks a raw read; `heard` is all that came back, also where it is no answer, `heard_ms` when the last of it came (UTC ms).
+
+    number: the transaction on Modbus TCP. now_ms: the clock; the driver's own time of an answer is later where all are waited for.
+    """
 
     answered = True
 
-    def __init__(self, read: RawRead, number: int = 0) -> None:
+    def __init__(self, read: RawRead, number: int = 0, now_ms: Callable[[], int] = lambda: 0) -> None:
         self.skipped = 0
-        self.heard = b""
+        self.heard, self.heard_ms = b"", 0
+        self._now_ms = now_ms
         self._read, self._number = read, number
         self._frames = Deframer()
         self._rtu = RtuScanner(self._size_at)
@@ -112,6 +117,7 @@ class RawExchange:
 
     def feed(self, data: bytes) -> Step[bytes]:
         """Done with the first whole answer where only one device was asked."""
+        self.heard_ms = self._now_ms()
         self.heard = (self.heard + self._renumbered(data))[:MOST_HEARD]
         self._complete = self._complete or self._completes(data)
         if (self._complete and self._read.alone) or len(self.heard) == MOST_HEARD:

@@ -60,9 +60,24 @@ class Dlt645History:
         self._settles: str | None = None
         self._not_frozen: set[int] = set()
         self._not_found: dict[int, list[int]] = {}
+        self._refused: set[HistoryJob] = set()  # once: a refusal names no question, and the line may have garbled ours
 
     async def perform(self, job: HistoryJob) -> Answered:
         """One step of this job. Raises what the driver raises, and NotThere for what the meter has not."""
+        try:
+            done = await self._step(job)
+        except NotThere:
+            raise
+        except Refused:
+            if job in self._refused:
+                self._refused.clear()
+                raise
+            self._refused.add(job)
+            return Answered()
+        self._refused.discard(job)
+        return done
+
+    async def _step(self, job: HistoryJob) -> Answered:
         match job.want:
             case Want.DAY if not self._kept.day:
                 return Answered(await self._live())

@@ -188,6 +188,8 @@ def test_a_line_is_searched_as_a_guest(running: Settings, here: Here) -> None:
 def test_a_line_is_examined_as_a_guest_at_its_own_setting(running: Settings, here: Here, street: SimulatedLines) -> None:
     ran = here("doctor", "bus", "--address", METER, "-c", "runs.toml")
     assert ran.code == 0 and "through the running gateway" in ran.out and "nothing is wrong" in ran.out, ran
+    ran = here("doctor", "bus", "-c", "runs.toml")
+    assert ran.code == 0 and "nothing is wrong" in ran.out, "waiting for all meters is not a late answer"
     here("doctor", "bus", "--baud", 2400, "-c", "runs.toml").refused("cannot be chosen", code=2)
     here("scan", street.pty, "-c", "runs.toml").refused("name one of its lines (bus, rtu, net), or leave -c out", code=2)
 
