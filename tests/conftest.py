@@ -6,10 +6,11 @@ import datetime
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 PROOF = Path(__file__).parent / "PROOF.md"
 PROOF_SCALE = 100
@@ -25,6 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("proof") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Proof())
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """A program that ran within a test leaves no log behind that writes to the test's own, closed files."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
