@@ -16,7 +16,7 @@ test: check  ## checks and all tests, e.g. ARGS=tests/protocols
 	@scripts/install mosquitto
 	@scripts/install mbpoll
 	@scripts/install peers
-	$(bin)/pytest -q -n 2 --dist loadfile $(ARGS)
+	$(bin)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check:  ## ruff and mypy
 	@scripts/install dev

@@ -28,6 +28,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Proof())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole systems first: they wait more than they work, and one left to the end would run alone."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def own_log() -> Iterator[None]:
     """A program that ran within a test leaves no log behind that writes to the test's own, closed files."""
