@@ -224,13 +224,16 @@ def confirms_itself(wh: Mapping[str, int], count_wh: int, capacity_wh: int = 0) 
 
 
 def freeze_quality(earlier: Registers | None, again: Registers, count_wh: int) -> Quality:
-    """What a freeze is worth: one value of the past never moves, so that equality confirms and anything else is suspect.
+    """What a freeze is worth: one value of the past never moves, so that equality confirms and anything else is suspect, as is a
+    block whose rates contradict its total.
 
     earlier: the same freeze as it was read before, None when this is the first time.
     """
     if earlier is not None:
         return Quality.CONFIRMED if earlier.wh == again.wh else Quality.SUSPECT
-    return Quality.CONFIRMED if confirms_itself(again.wh, count_wh) else Quality.SINGLE
+    if confirms_itself(again.wh, count_wh):
+        return Quality.CONFIRMED
+    return Quality.SINGLE if len(again.wh) == 1 else Quality.SUSPECT
 
 
 def agree(first: Registers, second: Registers, bound: Bound) -> Doubt | None:

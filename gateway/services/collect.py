@@ -187,8 +187,10 @@ class _Keeper:
             waiting = [slot for slot in self._at(reading.at_ms) if slot.state is SlotState.EXPECTED]
             if waiting:
                 quality = record_past(self._tx, reading, self._now_ms)
-                for slot in waiting:
+                for slot in waiting if quality is not Quality.SUSPECT else ():
                     self._read(slot, reading.source, quality)
+                if quality is Quality.SUSPECT:  # until another answer agrees with this one, or with itself
+                    self._again(waiting)
         brought = {reading.at_ms for reading in outcome.history}
         missing = [slot for slot in slots if slot.at_ms not in brought]
         self._not_there([slot for slot in missing if slot.at_ms < newest_ms], "its memory has a hole there", sure=True)

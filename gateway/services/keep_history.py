@@ -23,10 +23,11 @@ def record_past(tx: Tx, reading: Reading, now_ms: int) -> Quality:
     for earlier in known:
         if earlier.reading.items == reading.items:
             return _again(tx, earlier, now_ms)
-    quality = _quality(reading, known, meter.count_wh)
+    differs = any(earlier.quality is not Quality.SUSPECT for earlier in known)
+    quality = Quality.SUSPECT if differs else _quality(reading, meter.count_wh)
     tx.add_reading(reading, meter.point, quality, now_ms)
     announce.reading(tx, reading, meter.point, quality, now_ms)
-    if known:
+    if differs:
         text = f"its {reading.source} of this moment was another when it was read before"
         told: dict[str, Json] = {"doubt": "history_differs", "taken_ms": reading.taken_ms, "text": text}
         announce.event(tx, EventKind.READING_SUSPECT, now_ms, meter=meter.id, account=meter.account, **told)
@@ -54,8 +55,6 @@ def _again(tx: Tx, earlier: StoredReading, now_ms: int) -> Quality:
     return Quality.CONFIRMED
 
 
-def _quality(reading: Reading, known: object, count_wh: int) -> Quality:
-    if known:
-        return Quality.SUSPECT
+def _quality(reading: Reading, count_wh: int) -> Quality:
     wh = energy_registers(reading.items)  # of transformers nothing counts here: total and rates of a block have one ratio
     return freeze_quality(None, Registers(reading.at_ms, wh), count_wh) if isinstance(wh, dict) else Quality.SINGLE

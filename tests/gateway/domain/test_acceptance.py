@@ -194,6 +194,7 @@ def test_a_freeze_is_confirmed_by_equality() -> None:
     assert freeze_quality(freeze, total(5, 1000), 10) is Quality.CONFIRMED
     assert freeze_quality(freeze, total(5, 1010), 10) is Quality.SUSPECT
     assert freeze_quality(None, block(0, 600, 400), 10) is Quality.CONFIRMED
+    assert freeze_quality(None, Registers(0, {"energy_import": 1000, "energy_import_t1": 600}), 10) is Quality.SUSPECT
     assert freeze_quality(block(0, 600, 400), block(5, 500, 500), 10) is Quality.SUSPECT
 
 

@@ -128,6 +128,14 @@ class TestDays:
             await meter.steps(Want.DAY, meter.moment("2026-11-01 00:00"))
         assert len(meter.asked) <= 8, "found by halves of what is left, not one by one"
 
+    async def test_a_refusal_is_believed_the_second_time(self) -> None:
+        meter = Memory("2026-11-24 10:00")
+        at_ms = meter.moment("2026-11-24 00:00")
+        job = HistoryJob("m", Want.DAY, at_ms, at_ms)
+        assert await meter.history.perform(job) == Answered()
+        with pytest.raises(Refused):
+            await meter.history.perform(job)
+
     async def test_a_garbled_time_loses_no_day(self) -> None:
         meter = Memory("2026-11-24 10:00")
         days = days_back(date(2026, 11, 24), 5)
