@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from firmware_sim.bus import Bus
 from firmware_sim.config import parse
 from firmware_sim.fields import Table
-from firmware_sim.station import Station
+from firmware_sim.station import Reply, Station
 from firmware_sim.street import Street
 from firmware_sim.wire import Wire
 from protocols.modbus.slave import TcpSlave
@@ -32,6 +32,20 @@ class VirtualStreet:
         station = self.street.stations[meter]
         station.advance(loop_us())
         return station
+
+    def ignore(self, line: str, unheard: Callable[[bytes], bool]) -> list[bytes]:
+        """From now on no meter of this pair hears such questions; they are gathered in the list."""
+        wire, bus, found = self.lines[line], self.street.buses[line], list[bytes]()
+        assert isinstance(wire, WireLine)
+
+        def receive(data: bytes, start_us: int, end_us: int) -> list[Reply]:
+            if not unheard(data):
+                return bus.receive(data, start_us, end_us)
+            found.append(data)
+            return []
+
+        wire.wire._receive = receive
+        return found
 
     def _line(self, name: str) -> MemoryLine:
         line = next(line for line in self._config.lines if line.name == name)
