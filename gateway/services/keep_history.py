@@ -57,4 +57,6 @@ def _again(tx: Tx, earlier: StoredReading, now_ms: int) -> Quality:
 
 def _quality(reading: Reading, count_wh: int) -> Quality:
     wh = energy_registers(reading.items)  # of transformers nothing counts here: total and rates of a block have one ratio
-    return freeze_quality(None, Registers(reading.at_ms, wh), count_wh) if isinstance(wh, dict) else Quality.SINGLE
+    if isinstance(wh, dict):
+        return freeze_quality(None, Registers(reading.at_ms, wh), count_wh)
+    return Quality.SINGLE if wh is None else Quality.SUSPECT
