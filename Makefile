@@ -15,6 +15,7 @@ demo:  ## the whole loop on simulated meters, e.g. ARGS="--for 60 --json"
 test: check  ## checks and all tests, e.g. ARGS=tests/protocols
 	@scripts/install mosquitto
 	@scripts/install mbpoll
+	@scripts/install strace
 	@scripts/install peers
 	$(bin)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -37,6 +38,7 @@ proof:  ## the tests at full scale (long); their figures are added to tests/PROO
 	@scripts/install dev
 	@scripts/install mosquitto
 	@scripts/install mbpoll
+	@scripts/install strace
 	@scripts/install peers
 	$(bin)/pytest -q --proof --timeout 3600 $(ARGS)
 
@@ -44,6 +46,7 @@ lock:  ## write the locks anew after a change in pyproject.toml; ARGS=--upgrade 
 	@scripts/install dev
 	$(compile) $(ARGS) --extra postgres --group build pyproject.toml -o requirements.lock
 	$(compile) $(ARGS) --group dev -c requirements.lock -o requirements-dev.lock
+	echo beancount==3.2.3 | $(compile) $(ARGS) - -o requirements-peers-beancount.lock
 	echo dlt645==3.2.0 | $(compile) $(ARGS) - -o requirements-peers-dlt645.lock
 	echo python-dlt645==0.1.4 | $(compile) $(ARGS) - -o requirements-peers-python-dlt645.lock
 	printf 'atheris==3.0.0\npymodbus\n' | $(compile) $(ARGS) -c requirements.lock - -o requirements-fuzz.lock
