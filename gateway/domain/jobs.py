@@ -132,7 +132,8 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The meter answered. A read brings `reading` and, where the group tells it, `switch`; a control frame brings neither.
+    """The meter answered. A read brings `reading` and, where the group tells it, `switch`; a control frame brings as `switch` the
+    load that was seen right in front of it, where only load proves anything.
 
     history: what a HistoryJob brought, oldest first, each with its `taken_ms`; records: event records, each once.
     clock: what a ClockReadJob saw.

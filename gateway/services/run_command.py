@@ -18,6 +18,7 @@ from gateway.domain.supply import (
     REFUSED_PASSWORDS,
     REFUSED_WITHIN_MS,
     SILENT_PAUSE_MS,
+    STARTING_POWER_W,
     Command,
     CommandEvent,
     CommandState,
@@ -72,6 +73,8 @@ def start_command(tx: Tx, command_id: str, site: Site, now_ms: int) -> SwitchJob
         why = f"{NOT_SENT}: the meter refused the password twice within a day"
         _fail(tx, command, CommandEvent.REFUSED, why, site, now_ms)
         return None
+    if tx.meta(_flowed(meter.id)):
+        tx.set_meta(_flowed(meter.id), "")
     sent = replace(command, attempts=command.attempts + 1, readbacks=0)
     step(tx, sent, CommandEvent.SENT, now_ms)
     return SwitchJob(meter.id, command.id, command.verb, command.expires_ms)
@@ -91,6 +94,9 @@ def finish_switch(tx: Tx, command_id: str, outcome: Outcome, site: Site, now_ms:
         return
     meter = _meter(tx, command)
     if isinstance(outcome, Answered):
+        before = outcome.switch
+        if before is not None and before.power_w is not None and before.power_w > STARTING_POWER_W:
+            tx.set_meta(_flowed(meter.id), command.id)
         step(tx, command, CommandEvent.ACKNOWLEDGED, now_ms, read_at_ms=now_ms + meter.settle_ms)
     elif outcome.fault is Fault.REFUSED:
         _fail(tx, command, CommandEvent.REFUSED, outcome.text, site, now_ms)
@@ -113,15 +119,16 @@ def finish_readback(tx: Tx, command_id: str, outcome: Outcome, site: Site, now_m
     if isinstance(outcome, Failed) or outcome.switch is None:
         tx.save_command(replace(command, read_at_ms=now_ms + SILENT_PAUSE_MS))
         return
-    observe_switch(tx, command.meter, outcome.switch, now_ms)
-    happened, evidence = proof(command.verb, outcome.switch)
+    seen = _by_load(tx, command, outcome.switch)
+    observe_switch(tx, command.meter, seen, now_ms)
+    happened, evidence = proof(command.verb, seen)
     if happened is CommandEvent.SEEN_UNMOVED:
-        _unmoved(tx, command, outcome.switch, evidence, site, now_ms)
+        _unmoved(tx, command, seen, evidence, site, now_ms)
         return
     done = step(tx, command, happened, now_ms, evidence=evidence)
     if done.state is CommandState.COMMAND_ONLY:  # where it was seen before the order says nothing any more
         tx.save_meter(replace(_meter(tx, done), observed=Contact.UNKNOWN, observed_ms=None))
-    _tell(tx, done, outcome.switch, now_ms)
+    _tell(tx, done, seen, now_ms)
     if done.account is not None:
         if done.verb is Verb.CUT and done.state is CommandState.VERIFIED:
             limit_cut_seen(tx, done.account, now_ms)
@@ -152,6 +159,18 @@ def _meter(tx: Tx, command: Command) -> Meter:
     if meter is None:
         raise LookupError(f"command {command.id} is for meter {command.meter}, which is not in the archive")
     return meter
+
+
+def _flowed(meter: str) -> str:
+    """Where the store keeps which order of this meter had load in front of it: a link forgets it when the gateway restarts."""
+    return f"flowed:{meter}"
+
+
+def _by_load(tx: Tx, command: Command, seen: SwitchReading) -> SwitchReading:
+    """A look at a switch that only repeats its order: load that flowed in front of a cut and no longer does proves it open."""
+    gone = seen.kind == "command_only" and seen.power_w is not None and seen.power_w <= STARTING_POWER_W
+    told = command.verb is Verb.CUT and seen.contact is Contact.OPEN
+    return replace(seen, kind="load") if gone and told and tx.meta(_flowed(command.meter)) == command.id else seen
 
 
 def _without_permission(tx: Tx, meter: Meter, site: Site, now_ms: int) -> dict[str, str]:

@@ -25,6 +25,10 @@ Switch = RegisterSwitch | BlockSwitch | CoilSwitch
 RTU_SILENCE = 3.5
 """Characters of silence in front of a frame, also behind a DL/T 645 answer (Serial Line V1.02, 2.5.1.1)."""
 
+LOAD_TRIES = 2
+"""Of the load beside an order or a look: one that a noisy line swallows would leave a cut without its only proof, for good."""
+
+
 class ModbusLink:
     """One unit: a meter, a meter with its own relay, or one channel of a relay module. framing: rtu on a serial line, else tcp."""
 
@@ -74,8 +78,7 @@ class ModbusLink:
             case ReadJob(group=Group.SWITCH) | ReadbackJob() if self._switch is not None:
                 return Answered(switch=await self._look(self._switch))
             case SwitchJob() if self._switch is not None:
-                await self._order(self._switch, job.verb)
-                return Answered()
+                return Answered(switch=await self._order(self._switch, job.verb))
             case SwitchJob():
                 raise Unfit(f"meter {self._meter} has no switch in its profile")
         raise RequestError(f"the profile of meter {self._meter} has nothing for this job")
@@ -103,8 +106,8 @@ class ModbusLink:
         self._unanswered.clear()
         return answer
 
-    async def _order(self, switch: Switch, verb: Verb) -> None:
-        """Write the order, once. Raises Unfit when this kind of switch cannot do it."""
+    async def _order(self, switch: Switch, verb: Verb) -> SwitchReading | None:
+        """Write the order, once. Gives the load that flowed in front of it. Raises Unfit when this kind of switch cannot do it."""
         if verb is Verb.ALLOW_CLOSE:
             raise Unfit(f"the switch of meter {self._meter} has no button to wait for; it can only be closed outright")
         closed = verb is Verb.RESTORE
@@ -116,11 +119,14 @@ class ModbusLink:
             exchange = WriteRegister(unit, switch.address, switch.words(closed)[0], self._framing, number)
         else:
             exchange = WriteRegisters(unit, switch.address, switch.words(closed), self._framing, number)
+        before = None
         if not (isinstance(switch, CoilSwitch) and switch.feedback):
             before_w = await self._load()
             self._flowed = before_w is not None and before_w > STARTING_POWER_W
+            before = SwitchReading(Contact.CLOSED, "load", self._clock.now_ms(), before_w) if self._flowed else None
         self._ordered_closed = closed
         await self._asker.once(exchange)
+        return before
 
     async def _look(self, switch: Switch) -> SwitchReading:
         """The switch as far as it can be known. Without a contact of its own only the load, or a contradiction, proves anything."""
@@ -152,10 +158,16 @@ class ModbusLink:
 
     async def _load(self) -> int | None:
         """The load in W, None when the device does not tell."""
-        try:
-            return None if self._power is None else power_w((await self._read([self._power]))[0].value)
-        except (NoAnswer, ProtocolError):
+        if self._power is None:
             return None
+        for _ in range(LOAD_TRIES):
+            try:
+                return power_w((await self._read([self._power]))[0].value)
+            except (NoAnswer, Malformed):
+                continue
+            except ProtocolError:
+                break
+        return None
 
     def _registers(self, function: int, address: int, count: int) -> ReadRegisters:
         return ReadRegisters(self._unit, function, address, count, self._framing, self._number())

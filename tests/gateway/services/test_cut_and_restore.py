@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.domain.events import Topic
+from gateway.domain.jobs import Answered
 from gateway.domain.meters import Contact, SwitchKind
-from gateway.domain.supply import Verb
+from gateway.domain.supply import SwitchReading, Verb
 from tests.gateway.services.house import POLICY, House, account, meter, yuan
 
 CLOSED, OPEN, ALLOWED = Contact.CLOSED, Contact.OPEN, Contact.ALLOWED
@@ -111,7 +112,7 @@ def test_a_switch_without_feedback_is_never_called_verified(house: House) -> Non
 
 
 def test_a_switch_seen_closed_by_its_load_and_cut_without_proof_comes_back_when_paid(house: House) -> None:
-    """After a restart nobody knows whether load flowed before the cut: it proves nothing, but the house must not stay dark."""
+    """Nobody knows whether load flowed right before the cut: it proves nothing, but the house must not stay dark."""
     house.settle(meter(switch=SwitchKind.CONTACTOR, feedback=False), balance="1")
     house.block(total="0.00", contact=None)
     house.read(total="0.00", t1="0.00", t2="0.00", contact=CLOSED, kind="load")
@@ -121,6 +122,57 @@ def test_a_switch_seen_closed_by_its_load_and_cut_without_proof_comes_back_when_
     house.topup("20.00")
     assert house.carry_out(CLOSED, kind="load", power_w=900).state == "verified"
     assert (house.orders(), house.relay()) == (["cut command_only", "restore verified"], "closed, seen closed")
+
+
+@pytest.fixture
+def unseen(house: House) -> House:
+    """A house without credit whose switch only repeats its order, its cut queued."""
+    house.settle(meter(switch=SwitchKind.CONTACTOR, feedback=False), balance="1")
+    house.block(total="0.00", contact=None)
+    house.later(minutes=1).block(total="10.00", contact=None)
+    return house
+
+
+def _acknowledged(before_w: int | None) -> Answered:
+    """What comes of an order in front of which so much load was seen; None where nobody could look."""
+    return Answered() if before_w is None else Answered(switch=SwitchReading(CLOSED, "load", 0, before_w))
+
+
+def test_load_that_flowed_before_a_cut_proves_it_after_a_restart_too(unseen: House) -> None:
+    cut = unseen.send(_acknowledged(900))
+    unseen.restart()
+    cut = unseen.look(cut, OPEN, kind="command_only", power_w=0)
+    assert (cut.state, cut.evidence, unseen.account().credit) == ("verified", ("load",), "cut")
+    assert unseen.relay() == "open (credit:energy_debt), seen open"
+
+
+@pytest.mark.parametrize(("before_w", "after_w"), [(None, 0), (5, 0), (900, None)], ids=["unknown", "none", "none-read-back"])
+def test_load_on_one_side_of_a_restart_proves_nothing(unseen: House, before_w: int | None, after_w: int | None) -> None:
+    cut = unseen.send(_acknowledged(before_w))
+    unseen.restart()
+    cut = unseen.look(cut, OPEN, kind="command_only", power_w=after_w)
+    assert (cut.state, unseen.account().credit) == ("command_only", "exhausted")
+
+
+def test_load_before_an_earlier_frame_proves_nothing_of_a_later_one(unseen: House) -> None:
+    cut = unseen.send(_acknowledged(900))
+    unseen.restart()
+    for _ in range(2):  # the device was without power meanwhile, and has forgotten its order
+        cut = unseen.look(cut, CLOSED, kind="command_only", power_w=0)
+    assert cut.state == "queued"
+    unseen.start(cut.id)
+    unseen.restart()
+    assert unseen.look(cut, OPEN, kind="command_only", power_w=0).state == "command_only"
+
+
+def test_load_before_an_earlier_cut_proves_nothing_of_a_later_one(unseen: House) -> None:
+    unseen.look(unseen.send(_acknowledged(900)), OPEN, kind="load", power_w=0)
+    unseen.topup("5.00")
+    unseen.carry_out(CLOSED, kind="command_only", power_w=0)
+    unseen.later(minutes=1).block(total="20.00", contact=None)
+    cut = unseen.send(_acknowledged(0))
+    unseen.restart()
+    assert unseen.look(cut, OPEN, kind="command_only", power_w=0).state == "command_only"
 
 
 def test_all_meters_of_an_account_are_cut_and_restored_but_the_fire_pump(house: House) -> None:
