@@ -26,6 +26,8 @@ class Rate(StrEnum):
     VALLEY = "valley"
     DEEP_VALLEY = "deep_valley"
 
+    __hash__ = str.__hash__  # an enum's own is slow, and every reading looks rates up
+
 
 @dataclass(frozen=True, slots=True)
 class Zone:
@@ -62,7 +64,7 @@ class TimeOfUse:
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """Prices from this day (month, day) until the next season begins: micro per kWh by rate."""
+    """Prices from this day (month, day) until the next season begins: micro per kWh by rate; none where blocks are the prices."""
 
     id: str
     month: int
@@ -115,7 +117,10 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """From more than this total of the period (Wh) on, the whole period bears this surcharge and this fixed charge."""
+    """From more than this total of the period (Wh) on, the whole period bears this surcharge and this fixed charge.
+
+    over_wh: 0 holds for a period without energy, too; scales with the days as the steps' thresholds do (`per_days`).
+    """
 
     over_wh: int
     surcharge_per_mille: int = 0
@@ -149,7 +154,8 @@ class Fee:
 class PowerFactor:
     """力调电费: by how much energy and basic fees change by the period's power factor (per cent) against the standard.
 
-    adjust: rows (power factor in per cent, per ten-thousand), falling; the first row whose factor is not above the measured holds.
+    adjust: rows (power factor in per cent, per ten-thousand), falling; the first row whose factor is not above the measured holds;
+    below them all, the last.
     """
 
     standard: int
@@ -237,7 +243,7 @@ class Tariff:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a tariff must know of an account. since_day: ISO date it came into service. kva: of the contract, in VA."""
+    """What a tariff must know of an account. since_day: ISO date it came into service, None: long ago. contract_va: of its kVA."""
 
     since_day: str | None = None
     persons: int = 0
