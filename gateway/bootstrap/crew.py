@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
+from gateway.adapters.lines.listen_hub import close_listeners
 from gateway.bootstrap.lines import BuiltLine
 from gateway.entrypoints.line_loop import LineLoop
 
@@ -50,9 +51,10 @@ class Crew:
             await self._stop(list(self._tasks))
 
     async def close(self) -> None:
-        """Let go of every line's device."""
+        """Let go of every line's device, and of the ports that devices call."""
         for line in self._lines.values():
             await line.driver.close()
+        close_listeners()
 
     async def change(self, lines: Sequence[BuiltLine], commit: Callable[[Collection[str]], Awaitable[None]]) -> None:
         """Go on with these lines. Only lines whose work changes rest meanwhile; only those whose driver is another begin anew.

@@ -32,6 +32,7 @@ class Vitals:
         self.gateway, self.version = gateway, version
         self.fatal: str | None = None
         self.store_trouble: str | None = None
+        self.money_held: str | None = None
         self.site: Callable[[], Site] | None = None
         self.store: Store | None = None
         self._clock, self._crew = clock, crew
@@ -56,14 +57,15 @@ class Vitals:
     def health(self) -> Health:
         """Why no money may be taken, and what holds only cuts."""
         trouble = self.fatal or self.store_trouble
-        reasons = (f"the store cannot take money: {trouble}",) if trouble else ()
+        reasons = [f"the store cannot take money: {trouble}"] if trouble else []
+        reasons += [self.money_held] if self.money_held else []
         holds = [f"line {name} is down" for name, loop in self._crew.loops.items() if loop.up is False]
         site = self.site() if self.site else None
         if site is not None and not site.clock_trusted:
             holds.append("the clock is not trusted: no cut (F3)")
-        if site is not None and not site.path_alive:
+        if self.money_held or (site is not None and not site.path_alive):
             holds.append("no way to top up is alive: no cut for debt (F2)")
-        return Health(reasons, tuple(holds))
+        return Health(tuple(reasons), tuple(holds))
 
     def lines(self) -> Sequence[LineStatus]:
         """Every line now."""
@@ -112,6 +114,7 @@ class Vitals:
             p95_ms=quantile_ms(answers, 95),
             stray_bytes=seen.stray_bytes,
             opened=seen.opened,
+            turned_away=line.driver.turned_away,
         )
 
     def _devices(self, line: str) -> Sequence[DeviceState]:

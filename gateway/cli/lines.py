@@ -41,7 +41,7 @@ def lines(
             print(json.dumps(row))
         return
     now = datetime.now(UTC)
-    print(table([METER_HEAD, *(_meter(row, now) for row in rows)] if meters else [LINE_HEAD, *map(_line, rows)]))
+    print(table([METER_HEAD, *(_meter(row, now) for row in rows)] if meters else [LINE_HEAD, *map(row_of, rows)]))
 
 
 def register(app: typer.Typer) -> None:
@@ -62,17 +62,20 @@ def _listed(answer: tuple[int, Mapping[str, object]]) -> list[Json]:
     return cast(list[Json], body["list"])
 
 
-def _line(line: Json) -> tuple[str, ...]:
+def row_of(line: Json) -> tuple[str, ...]:
+    """What the table says of a line, under LINE_HEAD."""
     queues = cast(Mapping[str, Json], line["queues"])
     waiting = [f"{name} {q['waiting']} ({_span(_number(q['oldest_ms']) / 1000)})" for name, q in queues.items() if q["waiting"]]
-    errors = cast(Mapping[str, int], line["errors"])
+    refused = cast(Mapping[str, int], line["turned_away"])
+    errors = sorted(cast(Mapping[str, int], line["errors"]).items())
+    errors += [(f"call turned away ({why})", count) for why, count in sorted(refused.items())]
     return (
         str(line["line"]),
         str(line["state"]),
         str(line["endpoint"]),
         f"{round(100 * float(str(line['utilisation'])))} %",
         str(line["exchanges"]),
-        ", ".join(f"{kind} {count}" for kind, count in sorted(errors.items())) or "-",
+        ", ".join(f"{kind} {count}" for kind, count in errors) or "-",
         str(line["answering"]),
         str(line["failing"]),
         str(line["silent"]),

@@ -52,8 +52,21 @@ UNSTORED = Failed(Fault.SILENT, "what came of it could not be stored, see the ga
 """In the place of a result that the rules reject: so the command is uncertain and its switch is read, not SENT until a restart."""
 
 
+INTERRUPTIBLE = (ReadJob, ReadbackJob, HistoryJob, ClockReadJob)
+"""Orders go between two exchanges of these. Not of an order, nor of a clock that is set, whose bytes say when they were sent."""
+
+
+class Way(Protocol):
+    """Whoever may ask before a job's next question."""
+
+    def waits(self) -> bool: ...
+    async def serve(self) -> None: ...
+
+
 class Line(Protocol):
-    """The line's driver as the loop needs it."""
+    """The line's driver as the loop needs it. way: asked before every question whether an order goes first."""
+
+    way: Way | None
 
     @property
     def reopen_pause_s(self) -> float: ...
@@ -91,6 +104,11 @@ class Listener:
 
     def __init__(self, event: asyncio.Event) -> None:
         self._event = event
+
+    @property
+    def woken(self) -> bool:
+        """Whether there was a notification, which is left to be taken."""
+        return self._event.is_set()
 
     def take(self) -> bool:
         """Whether there was a notification since the last one taken."""
@@ -139,10 +157,13 @@ class LineLoop:
         self._site, self._clock = site, clock
         self._ear = wake.listener()
         self._log = structlog.get_logger().bind(line=plan.line)
-        self._store = LineStore(store, plan.line, site, clock, self._log, housekeeping or Housekeeping(), self._rejected)
+        house = housekeeping or Housekeeping()
+        self._store = LineStore(store, plan.line, site, clock, self._log, house, self._rejected, self._ear.call)
         self._guests = Guests()
         self._up: bool | None = None
+        self._giving_way: Job | None = None
         self._breaks = 0
+        self._pause_s = CRASH_PAUSE_S
         self._away: str | None = None
 
     @property
@@ -152,20 +173,21 @@ class LineLoop:
 
     async def run(self) -> None:
         """Until cancelled."""
-        pause_s = CRASH_PAUSE_S
+        self._line.way = self
         try:
             while True:
                 try:
                     await self._turn()
-                    pause_s = CRASH_PAUSE_S
+                    self._pause_s = CRASH_PAUSE_S if self._store.settled else self._pause_s
                 except Unavailable as error:
                     self._store.failed(error)
                     await asyncio.sleep(STORE_PAUSE_S)
                 except Exception:
-                    self._log.exception("line_loop_error", pause_s=pause_s)
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, CRASH_PAUSE_LONGEST_S)
+                    self._log.exception("line_loop_error", pause_s=self._pause_s)
+                    await asyncio.sleep(self._pause_s)
+                    self._pause_s = min(2 * self._pause_s, CRASH_PAUSE_LONGEST_S)
         finally:
+            await self._store.settle()
             self._send_guests_away("the line has ended")
 
     async def guest(self, work: Callable[[], Awaitable[T]], *, search: bool = False) -> T:
@@ -175,6 +197,26 @@ class LineLoop:
             raise LineGone(self._away)
         self._ear.call()
         return await self._guests.enter(work, search=search)
+
+    def waits(self) -> bool:
+        """Whether an order may have come while a job is done that lets it go first."""
+        return self._giving_way is not None and self._ear.woken
+
+    async def serve(self) -> None:
+        """Orders that go before the next question of the job that is done. Never raises but when cancelled: that job goes on."""
+        job, self._giving_way = self._giving_way, None
+        if job is None:
+            return
+        try:
+            await self._look()
+            while (order := self.plan.interrupt(job, self._clock.now_ms(), self._store.commands)) is not None:
+                await self._order(order)
+            await self._line.ensure_open()
+        except Unavailable as error:
+            self._store.failed(error)
+        except Exception:
+            self._log.exception("line_loop_error", job=type(job).__name__)
+        self._giving_way = job
 
     def change(
         self, polls: Sequence[Poll], reads: Mapping[str, Link], switches: Mapping[str, Link], fresh: Collection[str] = ()
@@ -190,6 +232,7 @@ class LineLoop:
 
     async def _turn(self) -> None:
         """One job, or one wait. Raises Unavailable when the store is and nothing can be done without it."""
+        self._store.check()
         await self._store.catch_up()
         down = await self._line.ensure_open()
         if down is not None or not self._breaks:
@@ -205,6 +248,8 @@ class LineLoop:
             job = self.plan.next(self._clock.now_ms(), store.commands, store.history, store.clock_work, self._guests.jobs)
             if not isinstance(job, Wait):
                 await self._do(job)
+            elif await store.settle():  # which may bring something to do
+                return
         if isinstance(job, Wait):
             await self._ear.wait(self._wait_s(job))
 
@@ -283,10 +328,13 @@ class LineLoop:
         if link is None:
             return Failed(Fault.REFUSED, "nothing on this line is configured for this job", certain=True)
         try:
+            self._giving_way = job if isinstance(job, INTERRUPTIBLE) else None
             outcome = await link.perform(job)
         except Exception:
             self._log.exception("job_error", job=type(job).__name__)
             return Failed(Fault.REQUEST, "an unexpected error in the gateway, see its log")
+        finally:
+            self._giving_way = None
         if not (isinstance(outcome, Failed) and outcome.fault is Fault.LINE_DOWN):
             self._breaks = 0
             return outcome
@@ -310,12 +358,18 @@ class LineLoop:
             return
         now_ms, site, seen, reading = self._clock.now_ms(), self._site(), outcome.switch, outcome.reading
         if reading is not None:
-            unproved = await self._store.write(lambda tx: _recorded(tx, reading, seen, site, now_ms))
-            self.recorded += 1
-            if unproved:
-                self.plan.ask(meter, Group.BILLING, now_ms)
+            await self._store.write_behind(
+                lambda tx: _recorded(tx, reading, seen, site, now_ms), lambda unproved: self._note_recorded(meter, unproved)
+            )
         elif seen is not None:
-            await self._store.write(lambda tx: see_switch(tx, meter, seen, site, now_ms))
+            await self._store.write_behind(lambda tx: see_switch(tx, meter, seen, site, now_ms), lambda _: None)
+
+    def _note_recorded(self, meter: str, unproved: bool) -> None:
+        """A reading is stored. unproved: one more is wanted to confirm it."""
+        self.recorded += 1
+        self._pause_s = CRASH_PAUSE_S
+        if unproved:
+            self.plan.ask(meter, Group.BILLING, self._clock.now_ms())
 
     async def _expire(self) -> None:
         """While the line is down, commands whose time is over still end. Raises Unavailable."""

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from structlog.typing import FilteringBoundLogger
 
 from gateway.domain.jobs import ClockJob, ClockReadJob, ClockSetJob, HistoryJob, Outcome
-from gateway.domain.supply import Command
+from gateway.domain.supply import Command, CommandState
 from gateway.services.ports import Site, Tx, Unavailable
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class _Unstored:
 class LineStore:
     """What waits for one line, never older than LOOK_S; and its results, which wait here as long as the store is away.
 
-    rejected: told of a command whose result the rules do not take.
+    rejected: told of a command whose result the rules do not take. news: told that what was written behind brought an order.
     """
 
     def __init__(
@@ -102,9 +102,13 @@ class LineStore:
         log: FilteringBoundLogger,
         housekeeping: Housekeeping,
         rejected: Callable[[str], None],
+        news: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._line, self._site, self._clock, self._log = store, line, site, clock, log
-        self._housekeeping, self._rejected = housekeeping, rejected
+        self._housekeeping, self._rejected, self._news = housekeeping, rejected, news
+        self._behind: asyncio.Task[None] | None = None  # one: what came of a question is kept before the next but one is asked
+        self._behind_error: Exception | None = None
+        self._wrote = 0
         self._up = True
         self._failed_s = -STORE_PAUSE_S
         self._results: deque[_Unstored] = deque()  # at most one for each switch of the line
@@ -142,7 +146,11 @@ class LineStore:
             clocks = _seek(clock, lambda: self._housekeeping.due_clock(tx, self._line, site, now_ms))
             return tuple(tx.open_commands(line=self._line)), history, clocks
 
-        self._commands, history, clocks = await self._store.read(query)
+        wrote = self._wrote
+        commands, history, clocks = await self._store.read(query)
+        if wrote != self._wrote:  # nobody can tell whether that knew more, and no more than one is written behind
+            commands, history, clocks = await self._store.read(query)
+        self._commands = commands
         self._looked_s, self._seen = now_s, seen
         if past:
             found = self._told(history)[:limit]
@@ -160,8 +168,46 @@ class LineStore:
 
     async def write(self, usecase: Callable[[Tx], T]) -> T:
         """What it gave; the commands that are open after it are known then too, without a read. Raises Unavailable."""
+        await self.settle()
         self._commands = None
+        return await self._write(usecase)
+
+    async def write_behind(self, usecase: Callable[[Tx], T], done: Callable[[T], None]) -> None:
+        """Write while the line goes on, after what was written behind before; `done` takes what it gave. `check` tells errors."""
+        await self.settle()
+        self._behind = asyncio.create_task(self._write_behind(usecase, done))
+
+    async def settle(self) -> bool:
+        """Wait for what is written behind; whether there was anything."""
+        if self._behind is None:
+            return False
+        await asyncio.wait([self._behind])
+        self._behind = None
+        return True
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is written behind, and nothing that was has failed."""
+        return self._behind is None and self._behind_error is None
+
+    def check(self) -> None:
+        """Raises what became of a write behind that failed, once."""
+        error, self._behind_error = self._behind_error, None
+        if error is not None:
+            raise error
+
+    async def _write_behind(self, usecase: Callable[[Tx], T], done: Callable[[T], None]) -> None:
+        known = {c.id for c in self._commands or ()}
+        try:
+            done(await self._write(usecase))
+        except Exception as error:
+            self._commands, self._behind_error = None, error
+        if any(c.state is CommandState.QUEUED and c.id not in known for c in self._commands or ()):
+            self._news()
+
+    async def _write(self, usecase: Callable[[Tx], T]) -> T:
         value, self._commands = await self._store.write(lambda tx: (usecase(tx), tuple(tx.open_commands(line=self._line))))
+        self._wrote += 1
         self._looked_s = asyncio.get_running_loop().time()
         if not self._up:
             self._log.info("store_available")

@@ -197,6 +197,20 @@ class LinePlan:
         chosen = self._choose(firsts)
         return Wait(later_ms) if chosen is None else chosen[-1]
 
+    def interrupt(self, job: Job, now_ms: int, commands: Sequence[Command]) -> SwitchJob | None:
+        """An order that goes out before the next exchange of a job that is not done yet, None when that exchange has its turn.
+
+        At most COMMAND_RUN of them in a row; a line asks twice for an exchange, before its gap and behind it. A look at a switch
+        is not mixed with an order to it: it could not be understood.
+        """
+        self._follow(now_ms)
+        self._take(commands, self._offered, now_ms)
+        looked_at = job.meter if isinstance(job, ReadbackJob) or (isinstance(job, ReadJob) and job.group is Group.SWITCH) else None
+        orders = sorted(c for c in self._commanded(now_ms) if c[0] == _ORDER and c[2] <= now_ms)
+        first = next((order for *_, order in orders if isinstance(order, SwitchJob) and order.meter != looked_at), None)
+        self._commands_in_row = 0 if first is None or self._commands_in_row >= COMMAND_RUN else self._commands_in_row + 1
+        return first if self._commands_in_row else None
+
     def put_off(self, command: str, now_ms: int, silent: str | None = None) -> None:
         """Leave this command alone for a pause that grows with every call, until something is done for it, or until the meter comes
         back that was silent."""

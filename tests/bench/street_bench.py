@@ -61,8 +61,9 @@ class Street:
 
     def __init__(self, folder: Path, wires: Sequence[Wire], scheme: str) -> None:
         self.folder, self.wires = folder, {wire.id: wire for wire in wires}
-        self._ports = {wire.id: free_port() for wire in wires}
-        self.http_port, self.mqtt_port, self.control_port = (free_port() for _ in range(3))
+        ports = _free_ports(len(wires) + 3)
+        self._ports = {wire.id: ports.pop() for wire in wires}
+        self.http_port, self.mqtt_port, self.control_port = ports
         (folder / "sim.toml").write_text(self._sim())
         (folder / "gateway.toml").write_text(self._gateway(scheme))
         (folder / "central.toml").write_text(f'[central]\ndata = "central"\n[mqtt]\nport = {self.mqtt_port}\n')
@@ -155,6 +156,14 @@ class Street:
                     f'account = "A-{wire.id}-{n}"\n'
                 )
         return "\n".join(out)
+
+
+def _free_ports(count: int) -> list[int]:
+    """All different: of 131 that are chosen by chance two are alike in two streets of five."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 @contextlib.asynccontextmanager

@@ -156,15 +156,25 @@ async def orders_between_reads(folder: Path, count: int, figure: Figure) -> None
     rng, waits, seen = Random(17), list[float](), list[int]()
     async with WholeGateway(folder, [replace(HUNDRED, meters=count)], Polls(1, 1, 1), ONLY_FREEZES) as gateway:
         await gateway.run(60)
+        line = gateway.street.lines["rs"]
+        heard, receive = list[float](), line.receive
+
+        async def listen(timeout_s: float) -> bytes:
+            if data := await receive(timeout_s):
+                heard.append(START_MS + asyncio.get_running_loop().time() * 1000)
+            return data
+
+        line.receive = listen  # type: ignore[method-assign]
         for n in range(count):
             meter = gateway.names[n]
             await gateway.order(meter, Verb.CUT, f"order-{n}")
             committed_ms = gateway.clock.now_ms()
             await gateway.run(8 + rng.random())
-            done, sent = gateway.auditor.done, gateway.street.lines["rs"].sent
+            done, asked = gateway.auditor.done, [START_MS + at_s * 1000 for at_s, _ in line.sent]
             order = next(d for d in done if isinstance(d.job, SwitchJob) and d.job.command == f"order-{n}")
-            free_ms = max([committed_ms, *(d.to_ms for d in done if d.from_ms <= committed_ms < d.to_ms)])
-            waits.append(next(at_ms for at_s, _ in sent if (at_ms := START_MS + at_s * 1000) >= order.from_ms) - free_ms)
+            first = next(at_ms for at_ms in asked if at_ms >= order.from_ms - 0.5)  # which is rounded
+            assert not [at_ms for at_ms in asked if committed_ms <= at_ms < first], "only the exchange in flight goes before it"
+            waits.append(first - max(committed_ms, *(at_ms for at_ms in heard if at_ms < first)))
             command = gateway.command(f"order-{n}")
             assert command.state is CommandState.VERIFIED and not gateway.contact_closed(meter)
             seen.append(command.changed_ms - committed_ms)

@@ -49,6 +49,7 @@ def _lines(lines: Iterable[LineStatus]) -> Iterator[Metric]:
     errors = CounterMetricFamily("wattgate_exchange_errors", "Exchanges that failed", labels=["line", "kind"])
     stray = CounterMetricFamily("wattgate_line_stray_bytes", "Bytes that answered no question", labels=["line"])
     opened = CounterMetricFamily("wattgate_line_opened", "How often the line's device was opened", labels=["line"])
+    away = CounterMetricFamily("wattgate_line_turned_away", "Calls to the line's port that were refused", labels=["line", "reason"])
     devices = GaugeMetricFamily("wattgate_line_devices", "Devices by their state", labels=["line", "state"])
     due = GaugeMetricFamily("wattgate_queue_due", "Work that is due now, by class", labels=["line", "class"])
     oldest = GaugeMetricFamily("wattgate_queue_oldest_seconds", "How long the oldest of it has been due", labels=["line", "class"])
@@ -61,12 +62,14 @@ def _lines(lines: Iterable[LineStatus]) -> Iterator[Metric]:
             errors.add_metric([line.line, kind], count)
         stray.add_metric([line.line], line.stray_bytes)
         opened.add_metric([line.line], line.opened)
+        for reason, count in sorted(line.turned_away.items()):
+            away.add_metric([line.line, reason], count)
         for state, count in (("answering", line.answering), ("failing", line.failing), ("silent", line.silent)):
             devices.add_metric([line.line, state], count)
         for name, queue in line.queues.items():
             due.add_metric([line.line, name], queue.waiting)
             oldest.add_metric([line.line, name], queue.oldest_ms / 1000)
-    yield from (up, busy, waiting, exchanges, errors, stray, opened, devices, due, oldest)
+    yield from (up, busy, waiting, exchanges, errors, stray, opened, away, devices, due, oldest)
 
 
 def _latencies(latencies: Iterable[tuple[str, str, Sequence[int]]]) -> Iterator[str]:

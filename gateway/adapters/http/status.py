@@ -29,7 +29,8 @@ class LineStatus:
 
     endpoint: what it is connected to, for people. state: `up`, `down` or `starting`. waiting: exchanges that are due now, in
     `queues` by class of urgency. answering, failing, silent: devices by their state. p50_ms, p95_ms: of all answers since the
-    start, null without any. stray_bytes: heard when nothing was asked. opened: how often the device was opened.
+    start, null without any. stray_bytes: heard when nothing was asked. opened: how often the device was opened. turned_away: calls
+    to its port that were refused, by reason.
     """
 
     line: str
@@ -48,6 +49,7 @@ class LineStatus:
     p95_ms: int | None = None
     stray_bytes: int = 0
     opened: int = 0
+    turned_away: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

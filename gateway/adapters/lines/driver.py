@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from gateway.adapters.lines.gap import TIGHT_MS, Gap
 from gateway.adapters.lines.late import Late, Speaker
+from gateway.adapters.lines.punctual import Punctual
 from gateway.adapters.lines.talk import Talk
 from gateway.adapters.lines.timing import BYTE_GAP_MS as BYTE_GAP_MS
 from gateway.adapters.lines.timing import FIRST_BYTE_MS as FIRST_BYTE_MS
@@ -58,6 +59,16 @@ class WallClock(Protocol):
     def now_ms(self) -> int: ...
 
 
+class Way(Protocol):
+    """Whoever may go first: asked before each question of what can be interrupted."""
+
+    def waits(self) -> bool:
+        """Whether somebody is more urgent than the question that comes next."""
+
+    async def serve(self) -> None:
+        """Let him ask."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timed(Generic[T]):
     """A result with the UTC times of its first byte out and its last byte in.
@@ -93,7 +104,9 @@ class _Asked(Generic[T]):
     question: bytes
     who: Speaker | None
     patience_s: float
-    tight: bool
+    gap_ms: int
+    lead_s: float
+    tight: bool = False
     end_s: float = 0.0
     delay_s: float | None = None
     doubt: bool = False
@@ -106,13 +119,23 @@ class _Flushable(Protocol[T_co]):
     def silence(self) -> Step[T_co]: ...
 
 
+@runtime_checkable
+class _Called(Protocol):
+    """A transport that waits for a device to call."""
+
+    @property
+    def turned_away(self) -> Mapping[str, int]: ...
+
+
 class Driver:
     """One line and whoever asks on it, one exchange at a time.
 
     baud: speed of the wire behind the transport, None where bytes take no time. latency_ms: what a converter or radio adds.
     numbered: answers carry the number of their question (Modbus TCP), so late ones harm nobody.
-    echo: whether we hear ourselves; None finds out.
+    echo: whether we hear ourselves; None finds out. way: of whoever is let through between two questions.
     """
+
+    way: Way | None = None
 
     def __init__(
         self,
@@ -135,6 +158,7 @@ class Driver:
         self._failures = 0
         self._late = Late(self._byte_s)
         self._gap = Gap()
+        self._punctual = Punctual()
         self._gap_ms = 0
         self._spoken_s = 0.0
         self._after_answer = False
@@ -159,6 +183,11 @@ class Driver:
     def echo(self) -> bool | None:
         """Whether we hear ourselves; None while nothing has shown it."""
         return self._echo
+
+    @property
+    def turned_away(self) -> Mapping[str, int]:
+        """Calls to the line's port that were refused, by reason; none where nobody calls."""
+        return self._transport.turned_away if isinstance(self._transport, _Called) else {}
 
     @property
     def reopen_pause_s(self) -> float:
@@ -203,12 +232,21 @@ class Driver:
         who: stands for the device, so that the line can learn its gap, and is told of answers that come later still.
         Raises RequestError, NoAnswer, Garbled, Malformed, Refused, or LineDown (then the line is closed).
         """
-        question = exchange.start()
+        asked = _Asked(exchange, exchange.start(), who, first_byte_timeout_ms / 1000, gap_ms, lead_chars * self._byte_s)
+        answer = await self._try(asked, last=False)
+        return answer or cast(Timed[T], await self._try(asked, last=True))
+
+    async def _try(self, asked: _Asked[T], *, last: bool) -> Timed[T] | None:
+        """Ask; None when somebody came in the gap who goes first, but only once."""
+        if self.way is not None and self.way.waits():
+            await self.way.serve()
         async with self._lock:
             try:
-                tight = await self._quiet(question, lead_chars * self._byte_s)
-                self._gap_ms = gap_ms
-                answer = await self._exchange(_Asked(exchange, question, who, first_byte_timeout_ms / 1000, tight))
+                asked.tight = await self._quiet(asked.question, asked.lead_s)
+                if not last and self.way is not None and self.way.waits():
+                    return None
+                self._gap_ms = asked.gap_ms
+                answer = await self._exchange(asked)
                 self._failures = 0
                 return answer
             except (NoAnswer, Malformed, Refused, LineDown) as error:
@@ -239,8 +277,7 @@ class Driver:
         raise ValueError("a question is asked at least once")
 
     async def _exchange(self, asked: _Asked[T]) -> Timed[T]:
-        loop = asyncio.get_running_loop()
-        begun, asked_ms = loop.time(), self._clock.now_ms()
+        begun, asked_ms = self._now(), self._clock.now_ms()
         self.counters.exchanges += 1
         sent, answered = False, cast(bool | None, None)
         talk = Talk(asked.question, echo=bool(self._echo))
@@ -268,7 +305,7 @@ class Driver:
         finally:
             self._after_answer = bool(answered)
             self._learn_gap(asked, answered)
-            self.counters.busy_ms += round((loop.time() - begun) * 1000)
+            self.counters.busy_ms += round((self._now() - begun) * 1000)
         skipped = asked.exchange.skipped
         self._learn_echo(talk.echoed(skipped))
         delay_ms = None if skipped or asked.delay_s is None else max(0, round(asked.delay_s * 1000))
@@ -281,12 +318,11 @@ class Driver:
 
     async def _listen(self, asked: _Asked[T], talk: Talk) -> T:
         """Feed the exchange until it is done. Raises NoAnswer, Garbled and what the exchange raises."""
-        loop = asyncio.get_running_loop()
         start = asked.end_s = self._spoken_s
         deadline = start + asked.patience_s
         longest_s = asked.patience_s + LONGEST_ANSWER * self._byte_s + TALK_MS / 1000
         while True:
-            left_s = min(deadline, start + longest_s) - loop.time()
+            left_s = min(deadline, start + longest_s) - self._now()
             data = await self._receive(left_s) if left_s > 0 else b""
             step: Step[T] = NeedMore()
             if not data:
@@ -296,9 +332,9 @@ class Driver:
             elif fresh := talk.hear(data):
                 step = self._feed(asked, fresh)
             if asked.delay_s is None and not (isinstance(step, NeedMore) and not step.begun):
-                asked.delay_s = loop.time() - start
+                asked.delay_s = self._now() - start
             if isinstance(step, Done):
-                self._late.answered(asked.delay_s or 0.0, loop.time() - start)
+                self._late.answered(asked.delay_s or 0.0, self._now() - start)
                 return step.result
             if isinstance(step, Send):
                 await self._send(step.data)
@@ -306,11 +342,11 @@ class Driver:
                 start = asked.end_s = self._spoken_s
                 deadline = start + asked.patience_s
             elif step.begun:
-                deadline = max(deadline, loop.time() + BYTE_GAP_MS / 1000 + self._latency_s)
+                deadline = max(deadline, self._now() + BYTE_GAP_MS / 1000 + self._latency_s)
 
     def _feed(self, asked: _Asked[T], data: bytes | None, quiet: bool = False) -> Step[T]:
         """The exchange's next step. quiet: nothing more came. Raises _Doubtful where an earlier question claims the answer."""
-        exchange, step, now_s = asked.exchange, cast(Step[T], NeedMore()), asyncio.get_running_loop().time()
+        exchange, step, now_s = asked.exchange, cast(Step[T], NeedMore()), self._now()
         if data is not None:
             asked.doubt |= self._late.hear(data, now_s)
         try:
@@ -337,37 +373,40 @@ class Driver:
 
     def _heard_from(self, count: int) -> float:
         """When the last of so many bytes, sent now, has reached the meter."""
-        return asyncio.get_running_loop().time() + count * self._byte_s + self._latency_s
+        return self._now() + count * self._byte_s + self._latency_s
+
+    def _now(self) -> float:
+        return self._punctual.now()
 
     async def _receive(self, timeout_s: float) -> bytes:
         data = await self._transport.receive(timeout_s)
         if data:
             self.counters.received_bytes += len(data)
-            self._spoken_s = asyncio.get_running_loop().time()
+            self._spoken_s = self._now()
         return data
 
     async def _outwait(self, asked: _Asked[T], error: NoAnswer) -> int | None:
         """After a time-out: listen until the worst known answer would be over, or ours has come. How late it came, in ms."""
         if self._numbered:
             return None
-        loop, mine = asyncio.get_running_loop(), None
+        mine = None
         if isinstance(error, _Doubtful):  # its exchange is over, so nothing more is asked before all answers must be
             until = self._late.at_latest(asked.end_s)
         else:
             silent = not isinstance(error, Garbled)
             mine = self._late.keep(asked.exchange, asked.question, asked.end_s, asked.who, silent=silent)
-            until = self._late.until(asked.end_s, loop.time())
+            until = self._late.until(asked.end_s, self._now())
         limit, spoke = max(until, asked.end_s + 2 * LATEST_MS / 1000), False
         with contextlib.suppress(LineDown):  # the time-out is the answer; the next question finds the line gone
-            while (left := min(until, limit) - loop.time()) > 0:
+            while (left := min(until, limit) - self._now()) > 0:
                 if data := await self._receive(left):
                     self.counters.stray_bytes += len(data)
-                    self._late.hear(data, loop.time(), mine)
+                    self._late.hear(data, self._now(), mine)
                     if mine and mine.came_s is not None:
                         return mine.late_ms
                     spoke = True
-                    self._late.spoke(loop.time() - asked.end_s)
-                    until = max(until, loop.time() + GAP_MS / 1000)
+                    self._late.spoke(self._now() - asked.end_s)
+                    until = max(until, self._now() + GAP_MS / 1000)
         if not spoke:
             self._late.silent()
         return None
@@ -377,8 +416,7 @@ class Driver:
 
         True when the question then follows an answer as closely as the gap allows.
         """
-        loop = asyncio.get_running_loop()
-        gap_s, begun = max(self.gap_ms / 1000, lead_s), loop.time()
+        gap_s, begun = max(self.gap_ms / 1000, lead_s), self._now()
         if self._numbered:
             await asyncio.sleep(max(0.0, self._spoken_s + gap_s - begun))
             self._transport.discard()
@@ -387,17 +425,18 @@ class Driver:
         while True:
             if data := await self._receive(patience_s):
                 self.counters.stray_bytes += len(data)
-                self._late.hear(data, loop.time())
-            now = loop.time()
+                self._late.hear(data, self._now())
+            now = self._now()
             free_at = self._spoken_s + gap_s if now < begun + TALK_MS / 1000 else now
-            patience_s = max(free_at, self._late.hold(question, now)) - now
-            if patience_s <= 0:
+            until = max(free_at, self._late.hold(question, now))
+            if until <= now:
                 return self._after_answer and now - self._spoken_s <= gap_s + TIGHT_MS / 1000
+            if not (patience_s := self._punctual.nap_s(until - now)):
+                await self._punctual.finish(until)
 
     def _learn_gap(self, asked: _Asked[T], answered: bool | None) -> None:
         if not self._numbered and asked.exchange.answered:
-            now_s = asyncio.get_running_loop().time()
-            self._gap.note(asked.who, tight=asked.tight, answered=answered, gap_ms=self.gap_ms, now_s=now_s)
+            self._gap.note(asked.who, tight=asked.tight, answered=answered, gap_ms=self.gap_ms, now_s=self._now())
 
     def _learn_echo(self, echoed: bool | None) -> None:
         if not self._finds_echo or echoed is None:

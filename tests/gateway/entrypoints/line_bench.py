@@ -20,11 +20,11 @@ from gateway.domain.jobs import Group
 from gateway.domain.meters import Account, Meter, SwitchKind
 from gateway.domain.requests import SupplyOrder
 from gateway.domain.supply import Command, Verb
-from gateway.domain.tariffs import Tariff
 from gateway.entrypoints.line_loop import Housekeeping, Line, LineLoop, Link, Wake
 from gateway.services.order_supply import order_supply
 from gateway.services.plan import LinePlan, Poll
 from gateway.services.ports import Site, SupplyAnswer, Tx, Unavailable
+from tests.gateway.price_lists import flat
 from tests.simulation.virtual_loop import VirtualClock
 from tests.simulation.virtual_street import VirtualStreet
 
@@ -36,10 +36,10 @@ PERIODS = {Group.BILLING: 30_000, Group.SWITCH: 60_000, Group.INSTANT: 10_000}
 
 
 class WeakStore:
-    """The real store, which can be told to be unavailable for writing, or for use cases of some name."""
+    """The real store, which can be told to be unavailable for writing, or slow."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.full = store, False
+        self.store, self.full, self.slow_s = store, False, 0.0
         self.refused = self.reads = self.writes = 0
 
     @property
@@ -51,6 +51,7 @@ class WeakStore:
         if self.full:
             self.refused += 1
             raise Unavailable("the disk is full")
+        await asyncio.sleep(self.slow_s)
         return await self.store.write(usecase)
 
     async def read(self, query: Callable[[Tx], T]) -> T:
@@ -163,7 +164,7 @@ class Bench:
         return ModbusLink(self.drivers[line], "c1", unit, profile(model), clock=self.clock, framing="tcp", channel=0)
 
     def _archive(self, tx: Tx) -> None:
-        tx.save_tariff(Tariff("flat", "CNY", {"energy_import": 500_000}))
+        tx.save_price_list(flat(500_000))
         for name in [*self.names, "c1"]:
             coil = name == "c1"
             direct = CreditPolicy(low_micro=0, cut_micro=-10**12, close_micro=-10**12, reconnect_direct=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.jobs import ClockJob, ClockReadJob, Group, GuestJob, HistoryJob, Job, ReadbackJob, ReadJob, SwitchJob, Want
@@ -188,3 +188,45 @@ def test_a_meter_asked_for_its_clock_and_a_broadcast_wait_in_one_queue() -> None
     clock = (ClockReadJob("m1"), ClockJob("a"))
     seen = [p.next(T0 + 1_000 * n, [], (), clock) for n in range(PATIENCE[Queue.CLOCK] + 1)]
     assert isinstance(seen[0], ReadJob) and seen[-1] == ClockReadJob("m1")
+
+
+FETCH = HistoryJob("m1", Want.DAY, T0, T0)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, COMMAND_RUN + 8), min_size=1, max_size=4), st.integers(0, 3))
+def test_orders_go_between_the_exchanges_of_a_job_and_none_of_these_waits_for_ever(waiting: list[int], stream: int) -> None:
+    """waiting: how many orders come before each exchange of one long job; stream: how many more with each that is sent."""
+    p, number = plan("m1"), 0
+    open_orders: list[Command] = []
+    assert p.next(T0, [], [FETCH]) != Wait(None)
+    for count in waiting:
+        open_orders += [command(f"x{(number := number + 1)}") for _ in range(count)]
+        sent = 0
+        while (order := p.interrupt(FETCH, T0, open_orders)) is not None:
+            assert order.command == open_orders[0].id, "the oldest first"
+            p.done(order, OK, T0)
+            open_orders = open_orders[1:] + [command(f"x{(number := number + 1)}") for _ in range(stream)]
+            sent += 1
+        assert sent == COMMAND_RUN or (sent < COMMAND_RUN and not open_orders)
+    p.done(FETCH, OK, T0)
+
+
+def test_only_orders_that_are_due_go_between_and_the_most_urgent_first() -> None:
+    p = plan("m1")
+    confirm = command("c", state=CommandState.ACKNOWLEDGED, read_at_ms=T0)
+    assert p.interrupt(FETCH, T0, [confirm]) is None
+    cut, restore = command("cut"), command("restore", Verb.RESTORE)
+    assert (first := p.interrupt(FETCH, T0, [confirm, cut, restore])) is not None and first.verb is Verb.RESTORE
+    p.put_off("cut", T0)
+    assert p.interrupt(FETCH, T0, [confirm, cut]) is None
+
+
+@pytest.mark.parametrize("look", [ReadbackJob("m-x", "before"), ReadJob("m-x", Group.SWITCH)])
+def test_a_look_at_a_switch_is_not_mixed_with_an_order_to_it(look: Job) -> None:
+    """What it shows then belongs to two states: open, with the power that flows since it was closed."""
+    p = plan("m-x")
+    mine, other = command("x"), command("y")
+    assert p.interrupt(look, T0, [mine]) is None
+    assert (order := p.interrupt(look, T0, [mine, other])) is not None and order.meter == other.meter
+    assert (order := p.interrupt(ReadJob("m-x", Group.BILLING), T0, [mine])) is not None and order.meter == mine.meter

@@ -13,16 +13,17 @@ from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
 from gateway.adapters.http.guard import new_application
 from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
 from gateway.adapters.http.pages import page_router
+from gateway.adapters.http.statements import StatementApi
 from gateway.adapters.http.status import Broker, Counters, Health, LineStatus, MeterStatus, QueueStatus
 from gateway.adapters.http.stream import Stream
 from gateway.adapters.store import Store
+from gateway.bootstrap.statements import stating
 from gateway.domain.credit import CreditPolicy
 from gateway.domain.jobs import Answered
 from gateway.domain.meters import Account, Contact, Meter, SwitchKind
 from gateway.domain.readings import Item, Reading
 from gateway.domain.requests import SupplyOrder, TopUp
 from gateway.domain.supply import SwitchReading
-from gateway.domain.tariffs import Tariff
 from gateway.domain.units import MICRO
 from gateway.services import run_command
 from gateway.services.apply_topup import MOST_BALANCE_MICRO, apply_topup, masked
@@ -30,13 +31,14 @@ from gateway.services.load_archive import Archive, Opening, load_archive
 from gateway.services.order_supply import order_supply
 from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome
 from gateway.services.record_reading import record_reading
+from tests.gateway.price_lists import flat
 
 NOON_MS = 1_795_233_600_000  # 2026-11-21T04:00:00Z, noon in Shanghai
 TOKEN = "a-token-of-the-operator"
 SITE = Site("gw-1", "Asia/Shanghai", clock_trusted=True)
 BUS = LineStatus(
     "bus-1", "pty, 2400 8E1", "up", 0.42, 1200, {"silent": 3}, 2, 3, 1, 0, 1,
-    {"restore": QueueStatus(0, 0), "schedule": QueueStatus(3, 1_500)}, 80, 160, 7, 2,
+    {"restore": QueueStatus(0, 0), "schedule": QueueStatus(3, 1_500)}, 80, 160, 7, 2, {"unknown": 3},
 )  # fmt: skip
 WAITS_100_MS = {"timeout_ms": 100, "preamble": 0, "blocks": {"0001FF00": "whole"}}
 POLICY = CreditPolicy(low_micro=5 * MICRO, reconnect_direct=True, no_cut_hours=False)
@@ -122,7 +124,7 @@ class Street:
 
     def settle(self, meters: Sequence[Meter], accounts: Sequence[Opening]) -> None:
         """Fill the archive."""
-        archive = Archive([Tariff("flat", "CNY", {"energy_import": 617_000})], accounts, meters)
+        archive = Archive([flat(617_000)], accounts, meters)
         self.store.write_now(lambda tx: load_archive(tx, archive, SITE, self.now_ms))
 
     def read(self, meter_id: str, contact: Contact = Contact.CLOSED, **values: str) -> None:
@@ -161,12 +163,17 @@ class Street:
         app.include_router(BankApi(BankUseCases(self.topup, self.store.read), terms, self.clock).router())
         return app
 
+    def auth(self) -> OperatorAuth:
+        """The operator's token, as the street has it."""
+        return OperatorAuth(TOKEN, open_get=self.open_get)
+
     def operator(self, stream: Stream | None = None) -> FastAPI:
         """The operator's listener with the page."""
         cases = OperatorUseCases(self.store.read, self.order, lambda: "fresh-id")
         watching = stream or Stream(self.store.read, self.status)
-        api = OperatorApi(cases, self.status, watching, OperatorAuth(TOKEN, open_get=self.open_get), self.clock)
+        api = OperatorApi(cases, self.status, watching, self.auth(), self.clock)
         app = new_application("operator", "0.1.0")
         app.include_router(api.router())
+        app.include_router(StatementApi(stating(self.store.read, SITE.gateway, SITE.zone, self.clock), self.auth()).router())
         app.include_router(page_router())
         return app

@@ -7,7 +7,7 @@ import json
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.cli.lines import METER_HEAD, table
+from gateway.cli.lines import METER_HEAD, row_of, table
 from tests.gateway.adapters.http.street import Street
 
 
@@ -25,6 +25,8 @@ async def test_a_line_tells_what_waits_who_answers_and_how_fast(operator: httpx2
     assert line["queues"]["schedule"] == {"waiting": 3, "oldest_ms": 1500}
     assert (line["answering"], line["failing"], line["silent"]) == (1, 0, 1)
     assert (line["p50_ms"], line["p95_ms"], line["stray_bytes"], line["opened"]) == (80, 160, 7, 2)
+    assert line["turned_away"] == {"unknown": 3}
+    assert "silent 3, call turned away (unknown) 3" in table([row_of(line)])
 
 
 async def test_pain_42_each_meter_of_a_line_has_its_state_since_when_and_what_was_learned(operator: httpx2.AsyncClient) -> None:
@@ -50,6 +52,7 @@ async def test_metrics_have_queues_states_and_a_histogram_of_each_meter_that_ans
     assert found["wattgate_line_devices", "bus-1", "silent"] == 1
     assert found["wattgate_queue_due", "schedule", "bus-1"] == 3
     assert found["wattgate_queue_oldest_seconds", "schedule", "bus-1"] == 1.5
+    assert found["wattgate_line_turned_away_total", "bus-1", "unknown"] == 3
     assert found["wattgate_line_stray_bytes_total", "bus-1"] == 7 and found["wattgate_line_opened_total", "bus-1"] == 2
     name = "wattgate_answer_seconds"
     assert found[f"{name}_bucket", "bus-1", "bus-1-1", "0.05"] == 3

@@ -196,3 +196,12 @@ def street(port: int, delay_ms: int) -> dict[str, object]:
         "line": [{**dial, "registration": "FAR-1", "heartbeat": "hex:FE", "heartbeat_s": 1}],
         "meter": [{**meter, "delay_ms": [delay_ms, delay_ms + 20], "tail_ms": 0, "load": {"power_w": 1500}}],
     }
+
+
+async def test_calls_that_were_turned_away_are_told_of_the_line() -> None:
+    driver = Driver(line(port := free_port(), dial_in_s=0.05), baud=None, clock=Clock())
+    assert await driver.ensure_open() and driver.turned_away == {}
+    await Modem(port).dial(b"WHO-9")
+    await asyncio.sleep(0.1)
+    assert driver.turned_away == {"unknown": 1}
+    await driver.close()
