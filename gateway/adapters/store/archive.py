@@ -1,4 +1,4 @@
-"""Accounts, meters and tariffs: what is installed, who pays, and the state the rules keep about it."""
+"""Accounts and meters: what is installed, who pays, and the state the rules keep about it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.statements import Part, Row, Statement, upsert
 from gateway.domain.credit import CreditPolicy, CreditState
+from gateway.domain.debt_terms import DebtTerms
 from gateway.domain.limits import LimitPhase, LimitState, LoadLimit
 from gateway.domain.meters import Account, Contact, Meter, SwitchKind
-from gateway.domain.tariffs import Tariff
+from gateway.domain.price_list import Terms
 
 _accounts = select(schema.account)
 _one_account = _accounts.where(schema.account.c.id == bindparam("account"))
@@ -29,9 +30,6 @@ METER = Statement(_meters.where(schema.meter.c.id == bindparam("meter")))
 METERS_ON = Statement(_meters.where(schema.meter.c.line == bindparam("line")).order_by(schema.meter.c.id))
 METERS_OF = Statement(_meters.where(schema.meter.c.account == bindparam("account")).order_by(schema.meter.c.id))
 SAVE_METER = upsert(schema.meter)
-
-TARIFF = Statement(select(schema.tariff).where(schema.tariff.c.id == bindparam("tariff")))
-SAVE_TARIFF = upsert(schema.tariff)
 
 PARSED = 4096
 """Rows whose values are kept: accounts and meters are read several times with every payment and reading and seldom change."""
@@ -67,6 +65,9 @@ class Archive(Part):
             limit_since_ms=account.limit_state.since_ms,
             limit_spent=account.limit_state.spent,
             limit_seen_ms=account.limit_state.seen_ms,
+            terms=encode(account.terms),
+            priced_since=account.priced_since,
+            debt=None if account.debt is None else encode(account.debt),
         )
 
     def meters(self) -> Sequence[Meter]:
@@ -107,18 +108,11 @@ class Archive(Part):
             ratio=str(meter.ratio),
         )
 
-    def tariff(self, tariff: str) -> Tariff | None:
-        row = self._session.row(TARIFF, tariff=tariff)
-        return None if row is None else Tariff(row[0], row[1], _prices(row[2]))
-
-    def save_tariff(self, tariff: Tariff) -> None:
-        self._session.change(SAVE_TARIFF, id=tariff.id, currency=tariff.currency, prices=encode(tariff.prices))
-
 
 @lru_cache(maxsize=PARSED)
 def _account(row: Row) -> Account:
     ident, holder, currency, tariff, policy, limit, agreement, never_cut, protect_until_ms, closed, *state = row
-    credit, warned_ms, phase, since_ms, spent, seen_ms = state
+    credit, warned_ms, phase, since_ms, spent, seen_ms, terms, priced_since, debt = state
     return Account(
         ident,
         holder,
@@ -133,6 +127,9 @@ def _account(row: Row) -> Account:
         CreditState(credit),
         warned_ms,
         LimitState(LimitPhase(phase), since_ms, spent, seen_ms),
+        decode(terms, Terms),
+        priced_since,
+        None if debt is None else decode(debt, DebtTerms),
     )
 
 
@@ -177,7 +174,3 @@ def _policy_text(policy: CreditPolicy) -> str:
 @lru_cache(maxsize=256)
 def _limit(text: str) -> LoadLimit:
     return decode(text, LoadLimit)
-
-
-def _prices(text: str) -> dict[str, int]:
-    return decode(text, dict[str, int])

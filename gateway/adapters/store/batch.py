@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gateway.adapters.store.engine import Database, Trouble
+from gateway.adapters.store.kept import Kept, WriterTx
 from gateway.adapters.store.statements import Session
 from gateway.adapters.store.tx import StoreTx
 from gateway.services.ports import Tx, Unavailable
@@ -40,10 +41,14 @@ class _Lost(Exception):
         self.trouble = trouble
 
 
-def run_batch(database: Database, usecases: Sequence[UseCase]) -> Batch:
-    """Run all, commit once. A use case's own exception undoes it alone; an error of the store makes all of them Unavailable."""
+def run_batch(database: Database, usecases: Sequence[UseCase], kept: Kept) -> Batch:
+    """Run all, commit once. A use case's own exception undoes it alone; an error of the store makes all of them Unavailable.
+
+    kept: what the batch before left of its rows; one at a time.
+    """
     try:
-        return Batch(_transaction(database, usecases))
+        answers, kept.stamp = _transaction(database, usecases, kept)
+        return Batch(answers)
     except _Lost as lost:
         trouble = lost.trouble
     except Exception as error:  # connecting, BEGIN, COMMIT: whatever it is, nothing may be called done, and the writer goes on
@@ -64,26 +69,29 @@ def run_query(database: Database, query: UseCase) -> object:
         raise Unavailable(_trouble(database, error).sentence) from error
 
 
-def _transaction(database: Database, usecases: Sequence[UseCase]) -> list[Answer]:
+def _transaction(database: Database, usecases: Sequence[UseCase], kept: Kept) -> tuple[list[Answer], object]:
+    """The answers, and the store's stamp after it."""
     with database.writer.connect() as connection, connection.begin():
+        kept.begin(database.stamp(connection.connection.driver_connection))
         session = Session(database, connection, writing=True)
         try:
-            tx = StoreTx(session)
+            tx = WriterTx(session, kept)
             answers = [_one(session, tx, usecase) for usecase in usecases]
-            tx.heads.flush()
+            tx.flush()
             _still_there(session)
+            stamp = database.stamp(connection.connection.driver_connection)
         finally:
             _let_go(session, connection)
-    return answers  # committed
+    return answers, stamp  # committed
 
 
-def _one(session: Session, tx: StoreTx, usecase: UseCase) -> Answer:
+def _one(session: Session, tx: WriterTx, usecase: UseCase) -> Answer:
     """Run one use case in its savepoint; _Lost when the transaction did not survive it."""
-    mark = tx.heads.mark()
-    session.trouble = None
-    session.control("SAVEPOINT one")
+    mark = tx.mark()
+    session.mark()
     try:
         answer = Answer(usecase(tx))
+        tx.settle()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: it would end the writer, and with it everybody's answers
@@ -91,13 +99,12 @@ def _one(session: Session, tx: StoreTx, usecase: UseCase) -> Answer:
     _still_there(session)  # after success too: the use case may have swallowed the error that ended the transaction
     if answer.error is None and session.trouble is None:
         try:
-            session.control("RELEASE SAVEPOINT one")
+            session.keep()
             return answer
         except Exception as error:  # PostgreSQL, after a swallowed error of a statement
             answer = Answer(error=error)
-    session.control("ROLLBACK TO SAVEPOINT one")
-    session.control("RELEASE SAVEPOINT one")
-    tx.heads.back(mark)
+    session.undo()
+    tx.back(mark)
     return answer if answer.error is not None else Answer(error=Unavailable(session.trouble.sentence if session.trouble else ""))
 
 

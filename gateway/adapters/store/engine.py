@@ -26,6 +26,10 @@ WAL_LIMIT_BYTES = 64 * 1024 * 1024
 """What is kept of the write-ahead log after it grew behind a long reader."""
 
 
+MUST_WRITE = "incremental_vacuum"
+"""A pragma that changes nothing here and fails on a connection that cannot write: SQLite opens for reading what it could not open
+for writing, in a moment without file handles for instance, and such a connection would be kept for ever."""
+
 WRITER_LOCK = 0x7761747467617465
 """PostgreSQL's advisory lock of the one writing transaction ("wattgate")."""
 
@@ -47,7 +51,8 @@ class Database:
     """An open database: one writing connection, some that only read, and what the operator should be told about it.
 
     in_transaction asks the driver, not us: SQLite ends transactions by itself. judge: what an error of the driver means, None when
-    it is not the database's trouble but a wrong statement.
+    it is not the database's trouble but a wrong statement. stamp: asked within a write transaction, the same as before as long as
+    nobody has written meanwhile, through this connection or another; None where that cannot be told.
     """
 
     url: URL
@@ -56,6 +61,7 @@ class Database:
     notices: tuple[str, ...]
     in_transaction: Callable[[Any], bool]
     judge: Callable[[BaseException], Trouble | None]
+    stamp: Callable[[Any], object] = lambda connection: None
 
     @property
     def name(self) -> str:
@@ -115,11 +121,12 @@ def _open_sqlite(url: URL, create: bool) -> Database:
         notices = (f"SQLite {module.sqlite_version} can corrupt a database in WAL mode: using the slower TRUNCATE journal",)
     _touch(Path(url.database or ""), create)
     durable = f"journal_mode={journal} synchronous=FULL foreign_keys=ON journal_size_limit={WAL_LIMIT_BYTES} cache_size=-{CACHE_KB}"
+    durable += f" {MUST_WRITE}"
     writer = create_engine(url, module=module, pool_size=1, max_overflow=0)
     reader = create_engine(url, module=module, pool_size=READERS, max_overflow=0)
     _prepare_sqlite(writer, durable.split(), "BEGIN IMMEDIATE")
     _prepare_sqlite(reader, ["query_only=1"], "BEGIN")
-    return Database(url, writer, reader, notices, _sqlite_in_transaction, _judge_sqlite)
+    return Database(url, writer, reader, notices, _sqlite_in_transaction, _judge_sqlite, _sqlite_stamp)
 
 
 def _touch(path: Path, create: bool) -> None:
@@ -146,6 +153,12 @@ def _prepare_sqlite(engine: Engine, pragmas: list[str], begin: str) -> None:
 
 def _sqlite_in_transaction(connection: Any) -> bool:
     return bool(connection.in_transaction)
+
+
+def _sqlite_stamp(connection: Any) -> object:
+    """data_version moves with commits of all other connections (sqlite.org/pragma.html), total_changes with this one's own."""
+    [(version,)] = connection.execute("PRAGMA data_version").fetchall()
+    return connection, version, connection.total_changes
 
 
 _SQLITE = {  # primary result codes that are not the statement's fault (sqlite.org/rescode.html)

@@ -10,7 +10,8 @@ from sqlalchemy import Integer, bindparam, func, select, update
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.heads import ACKNOWLEDGED, OUTBOX, PUBLISHED, Heads
-from gateway.adapters.store.statements import Part, Row, Statement, inserting
+from gateway.adapters.store.later import Later, Values
+from gateway.adapters.store.statements import Part, Row, Rows, Session, Statement, inserting
 from gateway.domain.events import Event, EventKind, Outgoing, Topic
 from gateway.services.ports import OutboxRow, OutboxState, StoredEvent
 
@@ -23,7 +24,7 @@ _newest = select(schema.event).order_by(_e.id.desc()).limit(_most)
 EVENTS = Statement(_newest)
 EVENTS_BEFORE = Statement(_newest.where(_e.id < bindparam("before")))
 
-ADD_OUTGOING = Statement(inserting(schema.outbox))
+ADD_OUTGOING = Rows(schema.outbox, ("seq", "topic", "subject", "at_ms", "body"))
 WAITING = Statement(
     select(schema.outbox).where(_o.acknowledged_ms.is_(None), _o.seq > bindparam("after")).order_by(_o.seq).limit(_most)
 )
@@ -38,6 +39,10 @@ class Outbox(Part):
 
     _heads: Heads
 
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._new_rows = Later(self._insert)
+
     def add_event(self, event: Event) -> int:
         [(number,)] = self._session.rows(
             ADD_EVENT, kind=event.kind, at_ms=event.at_ms, meter=event.meter, account=event.account, data=encode(event.data)
@@ -51,24 +56,17 @@ class Outbox(Part):
 
     def add_outgoing(self, message: Outgoing) -> int:
         seq = self._heads.get(OUTBOX)[0] + 1
-        self._session.change(
-            ADD_OUTGOING,
-            seq=seq,
-            topic=message.topic,
-            subject=message.subject,
-            at_ms=message.at_ms,
-            body=encode(message.body),
-            published_ms=None,
-            acknowledged_ms=None,
-        )
+        self._new_rows.add(seq, message.topic, message.subject, message.at_ms, encode(message.body))
         self._heads.move(OUTBOX, seq)
         return seq
 
     def outgoing(self, after: int, limit: int) -> Sequence[OutboxRow]:
+        self._new_rows.flush()
         return [_outgoing(row) for row in self._session.rows(WAITING, after=after, most=limit)]
 
     def mark_published(self, seqs: Iterable[int], at_ms: int) -> None:
         """Sending again renews the time; it counts as published once."""
+        self._new_rows.flush()
         new = 0
         for first, last in _runs(seqs):
             [(count,)] = self._session.rows(NEW_IN_RANGE, first=first, last=last)
@@ -77,15 +75,20 @@ class Outbox(Part):
         self._count(PUBLISHED, new)
 
     def acknowledge(self, upto: int, also: Iterable[tuple[int, int]], at_ms: int) -> int:
+        self._new_rows.flush()
         ranges = [(0, upto), *also]
         new = sum(self._session.change(ACKNOWLEDGE, first=first, last=last, at=at_ms) for first, last in ranges)
         self._count(ACKNOWLEDGED, new)
         return new
 
     def outbox_state(self) -> OutboxState:
+        self._new_rows.flush()
         last, published, acknowledged = (self._heads.get(name)[0] for name in (OUTBOX, PUBLISHED, ACKNOWLEDGED))
         [(low,)] = self._session.rows(LOW)
         return OutboxState(last, last + 1 if low is None else int(low), last - acknowledged, published, acknowledged)
+
+    def _insert(self, rows: list[Values]) -> None:
+        self._session.insert(ADD_OUTGOING, rows)
 
     def _count(self, name: str, more: int) -> None:
         if more:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 
-from sqlalchemy import Integer, bindparam, delete, func, literal_column, select, update
+from sqlalchemy import Column, ColumnElement, Integer, bindparam, delete, func, literal_column, select, update
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
@@ -31,16 +31,25 @@ DROP_SCHEME = Statement(delete(schema.scheme).where(schema.scheme.c.id == bindpa
 
 ADD_SLOT = once(schema.slot, "meter", "want", "at_ms")
 SAVE_SLOT = upsert(schema.slot)
+_live = _s.source == literal_column("'live'")
 _due = (_s.line == bindparam("on_line")) & (_s.want == bindparam("of_want")) & (_s.next_ms <= bindparam("now_ms"))
-LATE = Statement(
-    select(schema.slot).where(_expected, _due, _s.late_ms < bindparam("now_ms")).order_by(_s.next_ms).limit(_most)
-)
-IN_TIME = Statement(
-    select(schema.slot).where(_expected, _due, _s.late_ms >= bindparam("now_ms")).order_by(_s.late_ms).limit(_most)
-)
+
+
+def _first_of_each(due: ColumnElement[bool], *order: Column[int]) -> Statement:
+    """Of each meter the one that comes first, out of the first `looked_at`: the database is quicker at it than we are."""
+    most = bindparam("looked_at", type_=Integer)
+    looked_at = select(schema.slot).where(_expected, _due, due).order_by(*order).limit(most).subquery()
+    ranks = [looked_at.c[column.name] for column in order]
+    nth = func.row_number().over(partition_by=looked_at.c.meter, order_by=ranks).label("nth")
+    ranked = select(looked_at, nth).subquery()
+    columns = [ranked.c[column.name] for column in schema.slot.c]
+    return Statement(select(*columns).where(ranked.c.nth == 1).order_by(*(ranked.c[c.name] for c in order)).limit(_most))
+
+
+LATE = _first_of_each((_s.late_ms < bindparam("now_ms")) & ~_live, _s.next_ms, _s.at_ms)
+IN_TIME = _first_of_each(_s.late_ms >= bindparam("now_ms"), _s.late_ms, _s.at_ms)
 _span = _s.at_ms.between(bindparam("from_ms"), bindparam("to_ms"))
 SLOTS = Statement(select(schema.slot).where(_of, _span).order_by(_s.at_ms).limit(_most))
-_live = _s.source == literal_column("'live'")
 MISSED_LIVE = Statement(
     select(schema.slot).where(_expected, _live, _s.late_ms < bindparam("now_ms")).order_by(_s.late_ms).limit(_most)
 )
@@ -81,6 +90,9 @@ _oldest = select(_o.seq).where(_safe).order_by(_o.seq).limit(_most)
 DROP_ACKNOWLEDGED = Statement(delete(schema.outbox).where(_o.seq.in_(_oldest)))
 DROP_READING = Statement(delete(schema.reading).where(schema.reading.c.id == bindparam("number")))
 
+LOOKED_AT = 32
+"""Due slots looked at for each meter wanted: a meter that misses days fills that many with its own."""
+
 
 class Slots(Part):
     """The collection's share of a transaction."""
@@ -115,7 +127,8 @@ class Slots(Part):
         self._session.change(SAVE_SLOT, **_values(slot))
 
     def due_slots(self, line: str, want: Want, now_ms: int, limit: int, *, late: bool) -> Sequence[Slot]:
-        rows = self._session.rows(LATE if late else IN_TIME, on_line=line, of_want=want, now_ms=now_ms, most=limit)
+        which, looked_at = LATE if late else IN_TIME, limit * LOOKED_AT
+        rows = self._session.rows(which, on_line=line, of_want=want, now_ms=now_ms, looked_at=looked_at, most=limit)
         return [_slot(row) for row in rows]
 
     def slots(self, meter: str, want: Want, from_ms: int, to_ms: int, limit: int) -> Sequence[Slot]:

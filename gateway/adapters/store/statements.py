@@ -84,6 +84,36 @@ def upsert(table: Table, change: Change | None = None, where: Condition | None =
 
 _INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
+MOST_PARAMETERS = 999
+"""Of one statement: what SQLite takes before 3.32; from some hundred on more rows together cost no less each."""
+
+
+class Rows:
+    """An insert of several rows of these columns by one statement; `finish` adds what happens to rows that are there.
+
+    Reason: each run of a statement gives Python's lock away and must get it back from the lines: 6 times for a reading of 5 items.
+    """
+
+    __slots__ = ("_finish", "_statements", "columns", "most", "table")
+
+    def __init__(
+        self, table: Table, columns: Sequence[str], finish: Callable[[Any], ClauseElement] = lambda insert: insert
+    ) -> None:
+        self.table, self.columns, self._finish = table, tuple(columns), finish
+        self.most = 1 << ((MOST_PARAMETERS // len(columns)).bit_length() - 1)
+        self._statements: dict[int, tuple[Statement, tuple[str, ...]]] = {}
+
+    def of(self, count: int) -> tuple[Statement, tuple[str, ...]]:
+        """The statement for so many rows, and the names of its parameters row by row."""
+        known = self._statements.get(count)
+        if known is None:
+            each: list[dict[str, BindParameter[Any]]]
+            each = [{name: bindparam(f"{name}_{n}") for name in self.columns} for n in range(count)]
+            core = {dialect: self._finish(insert(self.table).values(each)) for dialect, insert in _INSERTS.items()}
+            names = tuple(f"{name}_{n}" for n in range(count) for name in self.columns)
+            known = self._statements[count] = (Statement(core), names)
+        return known
+
 
 class Session:
     """A transaction seen from its statements: runs them, and knows when the database has ended it by itself.
@@ -99,6 +129,7 @@ class Session:
         self._raw = connection.connection.driver_connection
         self._cursor = self._raw.cursor()  # type: ignore[union-attr]
         self._ended = False
+        self._unmarked = False
 
     def rows(self, statement: Statement, **values: Value) -> list[Row]:
         """All rows of a query, or what an insert returns."""
@@ -122,9 +153,34 @@ class Session:
         compiled = statement.on(self._dialect)
         self._guard(self._cursor.executemany, compiled.sql, [compiled.arguments(row) for row in rows])
 
-    def control(self, sql: str) -> None:
-        """Run a word about the transaction itself (savepoints)."""
-        self._guard(self._cursor.execute, sql, ())
+    def insert(self, rows: Rows, values: Sequence[tuple[Value, ...]]) -> None:
+        """Insert these rows in their order, by as few statements as powers of two allow (so that few are ever compiled)."""
+        start = 0
+        while left := len(values) - start:
+            count = min(1 << (left.bit_length() - 1), rows.most)
+            statement, names = rows.of(count)
+            flat = tuple([value for row in values[start : start + count] for value in row])
+            compiled = statement.on(self._dialect)
+            in_order = compiled.order == names  # as SQLite takes them; PostgreSQL's driver by their names
+            self._guard(self._cursor.execute, compiled.sql, flat if in_order else dict(zip(names, flat, strict=True)))
+            start += count
+
+    def mark(self) -> None:
+        """What follows can be undone by itself. The savepoint is set at the first statement: a reading often needs none."""
+        self.trouble, self._unmarked = None, True
+
+    def keep(self) -> None:
+        """What was done since the mark stays."""
+        if not self._unmarked:
+            self._guard(self._cursor.execute, "RELEASE SAVEPOINT one", ())
+        self._unmarked = False
+
+    def undo(self) -> None:
+        """What was done since the mark is undone."""
+        if not self._unmarked:
+            self._guard(self._cursor.execute, "ROLLBACK TO SAVEPOINT one", ())
+            self._guard(self._cursor.execute, "RELEASE SAVEPOINT one", ())
+        self._unmarked = False
 
     def alive(self) -> bool:
         """Whether the transaction that this session began is still there, by the driver's word."""
@@ -144,6 +200,9 @@ class Session:
         if self._ended:  # outside its transaction a statement would commit alone
             raise Unavailable(self.trouble.sentence if self.trouble else "the transaction is over")
         try:
+            if self._unmarked:
+                self._cursor.execute("SAVEPOINT one")
+                self._unmarked = False
             execute(sql, values)
         except Exception as error:
             self.alive()

@@ -14,22 +14,20 @@ from gateway.adapters.store.outbox import Outbox
 from gateway.adapters.store.readings import Readings
 from gateway.adapters.store.slots import Retention, Slots
 from gateway.adapters.store.statements import Session, Statement, upsert
+from gateway.adapters.store.takings import Takings
+from gateway.adapters.store.tariffs import Tariffs
+from gateway.adapters.store.transfers import Transfers
 
 META = Statement(select(schema.meta.c.value).where(schema.meta.c.key == bindparam("name")))
 SET_META = upsert(schema.meta)
 
 
-class StoreTx(Archive, Readings, Money, Commands, Outbox, Slots, Retention, Clocks):
+class StoreTx(Archive, Readings, Money, Takings, Transfers, Tariffs, Commands, Outbox, Slots, Retention, Clocks):
     """All of a transaction. Errors of the database itself are raised as Unavailable."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._heads = Heads(session)
-
-    @property
-    def heads(self) -> Heads:
-        """The counters of this transaction, for the writer's savepoints."""
-        return self._heads
 
     def meta(self, key: str) -> str | None:
         row = self._session.row(META, name=key)

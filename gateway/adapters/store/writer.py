@@ -16,6 +16,7 @@ from typing import TypeVar, cast
 
 from gateway.adapters.store.batch import Answer, Batch, UseCase, run_batch, run_query
 from gateway.adapters.store.engine import READERS, Database, StoreError, open_database
+from gateway.adapters.store.kept import Kept
 from gateway.adapters.store.migrate import migrate, must_be_current
 from gateway.services.ports import Tx, Unavailable
 
@@ -65,6 +66,7 @@ class Store:
         self._failure: str | None = None  # why what was taken in does not run either
         self._closed = False
         self.written = 0
+        self._kept = Kept()
         self._turn = threading.Lock()  # one batch at a time, also with write_now from another thread
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._scheduled = False
@@ -235,7 +237,7 @@ class Store:
         with self._turn:
             if self._failure is not None:
                 return _unavailable(self._failure, len(usecases))
-            done = run_batch(self.database, usecases)
+            done = run_batch(self.database, usecases, self._kept)
             self._failure = done.fatal
             self.written += 1
         return done

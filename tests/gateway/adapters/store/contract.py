@@ -21,9 +21,11 @@ from gateway.domain.readings import Billing, Item, Quality, Reading, Source
 from gateway.domain.requests import PaymentIdentity
 from gateway.domain.schemes import Completeness, SlotState, Tally
 from gateway.domain.supply import Command, CommandState
-from gateway.services.ports import Duplicate, LatestItem, OutboxState, Payment, StoredEvent, StoredReading, Tx, Unavailable
+from gateway.services.ports import Duplicate, LatestItem, OutboxState, Payment, StoredEvent, StoredReading, Taken, Tx, Unavailable
 from tests.gateway.adapters.store import rows
+from tests.gateway.adapters.store.kept_contract import KeptContract
 from tests.gateway.adapters.store.rows import NOW_MS, entry
+from tests.gateway.price_lists import flat
 
 
 class Boom(Exception):
@@ -37,7 +39,7 @@ def book(tx: Tx, what: Entry) -> PostedEntry:
 
 
 def archive(tx: Tx) -> None:
-    tx.save_tariff(rows.TARIFF)
+    tx.save_price_list(rows.TARIFF)
     tx.save_account(rows.ACCOUNT)
     tx.save_account(rows.PLAIN_ACCOUNT)
     tx.save_meter(rows.METER)
@@ -59,13 +61,13 @@ class ArchiveContract:
         store.write_now(lambda tx: tx.save_meter(second))
 
         def look(tx: Tx) -> None:
-            assert tx.tariff("two-rate") == rows.TARIFF
+            assert tx.price_list("two-rate") == rows.TARIFF
             assert tx.account("house-7") == rows.ACCOUNT
             assert tx.accounts() == [rows.ACCOUNT, rows.PLAIN_ACCOUNT]
             assert tx.meter(rows.METER.id) == rows.METER
             assert tx.meters() == [second, rows.METER]
             assert tx.meters_of("house-7") == [rows.METER]
-            assert (tx.tariff("x"), tx.account("x"), tx.meter("x"), tx.meters_of("x")) == (None, None, None, [])
+            assert (tx.price_list("x"), tx.account("x"), tx.meter("x"), tx.meters_of("x")) == (None, None, None, [])
 
         store.read_now(look)
         store.write_now(look)  # the same rows under their locks
@@ -74,17 +76,17 @@ class ArchiveContract:
         store.write_now(archive)
         changed = replace(rows.ACCOUNT, limit=None, holder="other", closed=False, protect_until_ms=None)
         moved = replace(rows.METER, account="house-8", cut_reasons=())
-        cheaper = replace(rows.TARIFF, prices={"energy_import": 1})
+        cheaper = flat(1, rows.TARIFF.id)
 
         def again(tx: Tx) -> None:
             tx.save_account(changed)
             tx.save_meter(moved)
-            tx.save_tariff(cheaper)
+            tx.save_price_list(cheaper)
 
         store.write_now(again)
         assert store.read_now(lambda tx: tx.accounts()) == [changed, rows.PLAIN_ACCOUNT]
         assert store.read_now(lambda tx: tx.meters()) == [moved]
-        assert store.read_now(lambda tx: tx.tariff("two-rate")) == cheaper
+        assert store.read_now(lambda tx: tx.price_list("two-rate")) == cheaper
 
     def test_no_account_without_its_tariff_and_no_meter_without_its_account(self, store: Store) -> None:
         for orphan in (lambda tx: tx.save_account(rows.ACCOUNT), lambda tx: tx.save_meter(rows.METER)):
@@ -95,9 +97,9 @@ class ArchiveContract:
 
 class ReadingsContract:
     def test_a_reading_comes_back_with_its_digits(self, store: Store) -> None:
-        number = store.write_now(lambda tx: tx.add_reading(rows.READING, "p", Quality.CONFIRMED, NOW_MS + 95))
+        store.write_now(lambda tx: tx.add_reading(rows.READING, "p", Quality.CONFIRMED, NOW_MS + 95))
         [back] = store.read_now(lambda tx: tx.readings(rows.METER.id, 0, 10))
-        assert back == StoredReading(number, rows.READING, "p", Quality.CONFIRMED, NOW_MS + 95)
+        assert back == StoredReading(back.id, rows.READING, "p", Quality.CONFIRMED, NOW_MS + 95)
         assert [str(item.value) for item in back.reading.items] == ["1234.50", "-0.0010", "None"]
 
     def test_readings_oldest_first_since_and_limited(self, store: Store) -> None:
@@ -181,7 +183,7 @@ class MoneyContract:
         assert store.read_now(lambda tx: tx.balance(customer("house-7"), "CNY")) == 2**60 - 7
         assert store.read_now(lambda tx: (tx.balance("customer:b", "CNY"), tx.balance("customer:b", "EUR"))) == (5, -3)
         audit = Audit()
-        audit.take(store.read_now(lambda tx: tx.entries(0, 100)))
+        audit.take(store.read_now(lambda tx: tx.journal_rows(0, 100)))
         audit.compare(store.read_now(lambda tx: tx.balances()))
         assert audit.finding is None and len(audit.balances) == 6
 
@@ -233,6 +235,25 @@ class MoneyContract:
         with pytest.raises(DBAPIError):
             raw(store, sql)
         assert store.read_now(lambda tx: (tx.entries(0, 9), tx.balances(), tx.payment(rows.IDENTITY))) == before
+
+    def test_what_banks_paid_in_is_summed_by_accounting_date(self, store: Store) -> None:
+        def paid(tx: Tx, bank: str, serial: str, day: str, micro: int) -> None:
+            identity = replace(rows.IDENTITY, bank=bank, serial=serial)
+            number = book(tx, entry(micro)).number
+            tx.add_payment(replace(rows.PAYMENT, identity=identity, accounting_date=day, amount_micro=micro, entry=number))
+
+        def refused(tx: Tx) -> None:
+            kept = replace(rows.PAYMENT, identity=replace(rows.IDENTITY, bank="abc", serial="R"), status="refused")
+            tx.add_payment(replace(kept, receipt=None, entry=None, problem="account_closed"))
+
+        days = ("2026-11-20", "2026-11-21", "2026-11-21")
+        for bank, serial, day, micro in zip(("abc", "abc", "xyz"), "121", days, (1, 10, 100), strict=True):
+            store.write_now(lambda tx, b=bank, s=serial, d=day, m=micro: paid(tx, b, s, d, m))
+        store.write_now(refused)
+        of_one_day = [Taken("abc", "CNY", 1, 10), Taken("xyz", "CNY", 1, 100)]
+        assert store.read_now(lambda tx: tx.taken("2026-11-21", "2026-11-21")) == of_one_day
+        assert store.read_now(lambda tx: tx.taken("2026-11-19", "2026-11-20")) == [Taken("abc", "CNY", 1, 1)]
+        assert store.read_now(lambda tx: tx.taken("0000", "9999"))[0] == Taken("abc", "CNY", 2, 11)
 
     def test_a_payment_comes_back_and_its_identity_is_unique_for_ever(self, store: Store) -> None:
         def pay(tx: Tx, payment: Payment) -> None:
@@ -384,9 +405,10 @@ class CollectionContract:
         assert store.write_now(lambda tx: tx.add_slots([rows.SLOT, later])) == [rows.SLOT, later]
         read = replace(rows.SLOT, state=SlotState.READ, read_ms=NOW_MS, quality=Quality.CONFIRMED)
         store.write_now(lambda tx: tx.save_slot(read))
-        assert store.write_now(lambda tx: tx.add_slots([rows.SLOT, later])) == []
-        found = store.read_now(lambda tx: tx.slots(rows.SLOT.meter, rows.SLOT.want, rows.SLOT.at_ms, later.at_ms, 9))
-        assert found == [read, later]
+        new = [replace(later, at_ms=later.at_ms + n) for n in range(1, 200)]
+        assert store.write_now(lambda tx: tx.add_slots([rows.SLOT, *new, later])) == new
+        found = store.read_now(lambda tx: tx.slots(rows.SLOT.meter, rows.SLOT.want, rows.SLOT.at_ms, later.at_ms + 99, 9))
+        assert found == [read, later, *new[:7]]
         assert store.read_now(lambda tx: tx.slots(rows.SLOT.meter, rows.SLOT.want, 0, later.at_ms, 1)) == [read]
         assert store.read_now(lambda tx: tx.slots(rows.SLOT.meter, Want.DAY, 0, later.at_ms, 9)) == []
 
@@ -394,14 +416,16 @@ class CollectionContract:
         with pytest.raises(Exception, match=r"(?i)check"):
             store.write_now(lambda tx: tx.save_slot(replace(rows.SLOT, state=SlotState.READ, read_ms=None)))
 
-    def test_due_slots_are_those_expected_now_on_the_line_the_longest_due_first(self, store: Store) -> None:
+    def test_due_slots_are_the_first_of_each_meter_of_the_line_the_longest_due_first(self, store: Store) -> None:
         slot = replace(rows.SLOT, state=SlotState.EXPECTED, read_ms=None, quality=None, line="n", want=Want.DAY)
 
         def add(tx: Tx) -> None:
             for n, next_ms in enumerate((30, 10, 20)):
-                tx.add_slots([replace(slot, at_ms=n, next_ms=next_ms, late_ms=slot.late_ms + n)])
+                tx.add_slots([replace(slot, meter=f"m{n}", at_ms=n, next_ms=next_ms, late_ms=slot.late_ms + n)])
+                tx.add_slots([replace(slot, meter=f"m{n}", at_ms=9, next_ms=next_ms + 1, late_ms=slot.late_ms + 9)])
             tx.add_slots([replace(slot, at_ms=3, next_ms=5, line="other"), replace(slot, want=Want.MONTH, next_ms=5)])
             tx.add_slots([replace(slot, at_ms=4, next_ms=5, state=SlotState.UNAVAILABLE)])
+            tx.add_slots([replace(slot, at_ms=5, next_ms=5, late_ms=0, source=Source.LIVE)])
 
         store.write_now(add)
 
@@ -411,15 +435,15 @@ class CollectionContract:
         assert (due(9), due(20), due(99), due(99, 2)) == ([], [10, 20], [30, 10, 20], [30, 10]), "by the end of their windows"
         after = slot.late_ms + 10
         assert (due(after, late=True), due(after, 2, late=True), due(after)) == ([10, 20, 30], [10, 20], [])
-        assert (due(slot.late_ms + 2), due(slot.late_ms + 2, late=True)) == ([20], [10, 30])
-        store.write_now(lambda tx: tx.wake_slots(slot.meter, 7))
-        assert due(7) == [7, 7, 7]
-        store.write_now(lambda tx: tx.move_slots(slot.meter, "other"))
-        assert due(99) == [] and len(store.read_now(lambda tx: tx.due_slots("other", Want.DAY, 99, 9, late=False))) == 4
-        assert store.write_now(lambda tx: tx.drop_slots(slot.meter, Want.DAY, 2, expected=True)) == 2
+        assert (due(slot.late_ms + 2), due(slot.late_ms + 2, late=True)) == ([20, 31, 11], [10, 30]), "each meter's first"
+        store.write_now(lambda tx: tx.wake_slots("m0", 7))
+        assert due(7) == [7]
+        store.write_now(lambda tx: tx.move_slots("m0", "other"))
+        assert due(99) == [10, 20] and len(store.read_now(lambda tx: tx.due_slots("other", Want.DAY, 99, 9, late=False))) == 2
+        assert store.write_now(lambda tx: tx.drop_slots("m1", Want.DAY, 2, expected=True)) == 1
         assert store.write_now(lambda tx: tx.drop_slots(slot.meter, Want.DAY, 4)) == 0
         assert store.write_now(lambda tx: tx.drop_slots(slot.meter, Want.DAY, 5)) == 1
-        assert [s.at_ms for s in store.read_now(lambda tx: tx.slots(slot.meter, Want.DAY, 0, 9, 9))] == [2, 3]
+        assert [s.at_ms for s in store.read_now(lambda tx: tx.slots("m1", Want.DAY, 0, 9, 9))] == [9]
         assert [s.want for s in store.read_now(lambda tx: tx.slots(slot.meter, Want.MONTH, 0, 2**50, 9))] == [Want.MONTH]
 
     def test_missed_live_slots_are_those_whose_window_is_over(self, store: Store) -> None:
@@ -457,10 +481,12 @@ class CollectionContract:
     def test_values_of_the_past_are_found_by_their_own_moment(self, store: Store) -> None:
         past = replace(rows.READING, source=Source.FREEZE, taken_ms=7)
 
-        def add(tx: Tx) -> tuple[int, int]:
+        def add(tx: Tx) -> list[int]:
             tx.add_reading(replace(past, source=Source.CURVE), "p", Quality.SINGLE, NOW_MS)
             tx.add_reading(replace(past, taken_ms=8), "p", Quality.SINGLE, NOW_MS)
-            return tx.add_reading(past, "p", Quality.SINGLE, NOW_MS), tx.add_reading(past, "p", Quality.SUSPECT, NOW_MS)
+            tx.add_reading(past, "p", Quality.SINGLE, NOW_MS)
+            tx.add_reading(past, "p", Quality.SUSPECT, NOW_MS)
+            return [stored.id for stored in tx.past_readings(past.meter, Source.FREEZE, 7)]
 
         first, second = store.write_now(add)
         store.write_now(lambda tx: tx.set_quality(first, Quality.CONFIRMED))
@@ -539,7 +565,7 @@ class TransactionContract:
         with pytest.raises(Boom):
             store.write_now(fails)
         left = store.read_now(
-            lambda tx: (tx.accounts(), tx.balances(), tx.events(9), tx.commands(9), tx.meta("k"), tx.tariff("two-rate"))
+            lambda tx: (tx.accounts(), tx.balances(), tx.events(9), tx.commands(9), tx.meta("k"), tx.price_list("two-rate"))
         )
         assert left == ([], {}, [], [], None, None)
         assert store.read_now(lambda tx: (tx.journal_end(), tx.outbox_state().last)) == ((0, GENESIS), 0)
@@ -627,6 +653,13 @@ class TransactionContract:
 
 
 class StoreContract(
-    ArchiveContract, ReadingsContract, MoneyContract, CommandsContract, OutboxContract, TransactionContract, CollectionContract
+    ArchiveContract,
+    ReadingsContract,
+    MoneyContract,
+    CommandsContract,
+    OutboxContract,
+    TransactionContract,
+    CollectionContract,
+    KeptContract,
 ):
     """All of it."""

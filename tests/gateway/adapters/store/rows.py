@@ -9,21 +9,23 @@ from typing import Any
 
 from gateway.domain.clocks import ClockState, MeterClock, Remedy
 from gateway.domain.credit import CreditPolicy, CreditState
+from gateway.domain.debt_terms import DebtTerms
 from gateway.domain.events import Event, EventKind, Outgoing, Topic
 from gateway.domain.jobs import ClockSeen, Want
 from gateway.domain.ledger import Entry, EntryKind, Leg, bank_clearing, customer
 from gateway.domain.limits import LimitPhase, LimitState, LoadLimit
 from gateway.domain.meters import Account, Contact, Meter, SwitchKind
+from gateway.domain.price_list import Terms
 from gateway.domain.readings import Billing, Doubt, Item, Quality, Reading, Registers, Source
 from gateway.domain.requests import PaymentIdentity
 from gateway.domain.schemes import Scheme, Slot, SlotState
 from gateway.domain.supply import Command, CommandState, Verb
-from gateway.domain.tariffs import Tariff
 from gateway.services.ports import DaySum, Payment
+from tests.gateway.price_lists import by_register
 
 NOW_MS = 1_763_700_000_000
 
-TARIFF = Tariff("two-rate", "CNY", {"energy_import_t1": 617_000, "energy_import_t2": 307_000})
+TARIFF = by_register({"energy_import_t1": 617_000, "energy_import_t2": 307_000})
 POLICY = CreditPolicy(10_000_000, -20_000_000, 5_000_000, close_inclusive=True, reconnect_direct=True, no_cut_hours=False)
 ACCOUNT = Account(
     id="house-7",
@@ -39,6 +41,9 @@ ACCOUNT = Account(
     credit=CreditState.EXHAUSTED,
     warned_ms=NOW_MS - 1,
     limit_state=LimitState(LimitPhase.TRIPPED, NOW_MS - 2, 1, NOW_MS - 3),
+    terms=Terms("2024-02-29", 5, 8_000),
+    priced_since="2025-03-01",
+    debt=DebtTerms("2026/18", 250, "2025-12-31", 30_000_000),
 )
 PLAIN_ACCOUNT = Account("house-8", "", "CNY", "two-rate", CreditPolicy(0))
 METER = Meter(

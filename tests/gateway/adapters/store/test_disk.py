@@ -58,7 +58,7 @@ def paid(store: Store) -> set[str]:
     audit = Audit()
 
     def look(tx: Tx) -> set[str]:
-        entries = tx.entries(0, 1000)
+        entries = tx.journal_rows(0, 1000)
         audit.take(entries)
         audit.compare(tx.balances())
         known = {serial for serial in "ABCD" if tx.payment(replace(rows.IDENTITY, serial=serial)) is not None}

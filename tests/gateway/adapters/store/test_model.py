@@ -183,7 +183,7 @@ def compare(store: Store, model: Model) -> None:
     def look(tx: Tx) -> None:
         assert {name: micro for (_, name), micro in tx.balances().items()} == model.balances
         audit = Audit()
-        audit.take(tx.entries(0, 1000))
+        audit.take(tx.journal_rows(0, 1000))
         audit.compare(tx.balances())
         assert (audit.finding, audit.number) == (None, model.entries)
         for serial in SERIALS:

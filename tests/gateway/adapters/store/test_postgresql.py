@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from gateway.adapters.store import Store
 from gateway.services.ports import Tx, Unavailable
 from tests.gateway.adapters.store import rows
-from tests.gateway.adapters.store.contract import StoreContract, archive
+from tests.gateway.adapters.store.contract import Boom, StoreContract, archive
 
 
 @pytest.fixture
@@ -58,6 +59,26 @@ class TestPostgresql(StoreContract):
         )
         assert isinstance(first, Exception) and second == 1
         assert await store.read(lambda tx: tx.meta("k")) is None
+
+    async def test_an_account_is_locked_by_every_first_read(self, store: Store, postgres_url: str) -> None:
+        """Also when a use case before it had read the account and gave the lock up by failing, or a transaction before it."""
+
+        def locked(tx: Tx) -> bool:
+            tx.account("house-7")
+            with psycopg.connect(postgres_url.replace("+psycopg", "")) as somebody:
+                try:
+                    somebody.execute("SELECT FROM account WHERE id = 'house-7' FOR UPDATE NOWAIT")
+                except psycopg.errors.LockNotAvailable:
+                    return True
+            return False
+
+        def fails(tx: Tx) -> None:
+            assert locked(tx)
+            raise Boom
+
+        store.write_now(archive)
+        answers = await asyncio.gather(*map(store.write, (locked, fails, locked)), return_exceptions=True)
+        assert answers[::2] == [True, True] and isinstance(answers[1], Boom)
 
     def test_two_processes_that_want_the_same_rows_in_another_order_do_not_block_each_other(
         self, store: Store, another: Callable[[], Store]

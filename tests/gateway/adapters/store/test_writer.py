@@ -179,7 +179,7 @@ async def test_a_fault_of_the_writer_itself_answers_everybody_and_is_fatal(
     gate = Gate()
     held = await gate.hold(store)
     tasks = await queue_up(store, [add] * 3)
-    monkeypatch.setattr(writer, "run_batch", lambda database, usecases: 1 // 0)
+    monkeypatch.setattr(writer, "run_batch", lambda database, usecases, kept: 1 // 0)
     gate.opened.set()
     await held
     async with asyncio.timeout(5):
