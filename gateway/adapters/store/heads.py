@@ -20,6 +20,8 @@ WRITE = Statement(
     update(schema.head).where(_h.name == bindparam("which")).values(number=bindparam("new_number"), hash=bindparam("new_hash"))
 )
 
+HeadsMark = tuple[dict[str, tuple[int, str]], set[str]]
+
 
 @dataclass(slots=True)
 class Heads:
@@ -47,11 +49,11 @@ class Heads:
         self.known[name] = (number, hash)
         self.moved.add(name)
 
-    def mark(self) -> tuple[dict[str, tuple[int, str]], set[str]]:
+    def mark(self) -> HeadsMark:
         """What is known now, to come back to."""
         return dict(self.known), set(self.moved)
 
-    def back(self, mark: tuple[dict[str, tuple[int, str]], set[str]]) -> None:
+    def back(self, mark: HeadsMark) -> None:
         """Forget what was learnt and counted since."""
         self.known, self.moved = mark
 

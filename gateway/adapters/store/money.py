@@ -6,32 +6,89 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from sqlalchemy import Integer, bindparam, select
+import msgspec
+from sqlalchemy import BigInteger, ColumnElement, Integer, Text, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.heads import JOURNAL, Heads
-from gateway.adapters.store.statements import Part, Row, Statement, Value, inserting, once, upsert
-from gateway.domain.ledger import Entry, EntryKind, Leg, PostedEntry
+from gateway.adapters.store.statements import Part, Row, Statement, Value, inserting, once
+from gateway.domain.ledger import Entry, EntryKind, JournalRow, Leg, PostedEntry, booked
 from gateway.domain.requests import PaymentIdentity
-from gateway.services.ports import Duplicate, Payment
+from gateway.domain.statement import Move
+from gateway.services.ports import BankDay, Duplicate, Paid, Payment
 
 _e, _l, _b, _p = schema.entry.c, schema.leg.c, schema.balance.c, schema.payment.c
 _most = bindparam("most", type_=Integer)
+_account, _number = bindparam("account", type_=Text), bindparam("number", type_=BigInteger)
 
-ADD_ENTRY = once(schema.entry, "number")
+
+def _moving() -> Statement:
+    """Add to a balance, and say what it is then."""
+    written = {}
+    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert)):
+        new = insert(schema.balance).values({c.name: bindparam(c.name) for c in schema.balance.c})
+        changed = new.on_conflict_do_update(index_elements=["account", "currency"], set_={"micro": _b.micro + new.excluded.micro})
+        written[dialect] = changed.returning(_b.micro)
+    return Statement(written)
+
+
+ADD_ENTRY = Statement(inserting(schema.entry))
 ADD_LEG = Statement(inserting(schema.leg))
-MOVE = upsert(schema.balance, change=lambda new: {"micro": _b.micro + new.micro})
+MOVE = _moving()
 
+ENTRY_COLUMNS = (_e.number, _e.kind, _e.currency, _e.at_ms, _e.ref, _e.previous, _e.hash)
+LEG_COLUMNS = (_l.entry, _l.position, _l.account, _l.micro)
 _after = select(_e.number).where(_e.number > bindparam("after")).order_by(_e.number).limit(_most)
-_touching = select(_l.entry).where(_l.account == bindparam("account")).distinct().order_by(_l.entry.desc()).limit(_most)
-ENTRIES = Statement(select(schema.entry).where(_e.number.in_(_after)).order_by(_e.number))
-LEGS = Statement(select(schema.leg).where(_l.entry.in_(_after)).order_by(_l.entry, _l.position))
-ENTRIES_OF = Statement(select(schema.entry).where(_e.number.in_(_touching)).order_by(_e.number.desc()))
-LEGS_OF = Statement(select(schema.leg).where(_l.entry.in_(_touching)).order_by(_l.entry.desc(), _l.position))
+_touching = select(_l.entry).where(_l.account == _account).distinct().order_by(_l.entry.desc()).limit(_most)
+_between = (
+    select(_l.entry)
+    .where(_l.account == _account, _l.entry > bindparam("after"), _l.entry <= bindparam("upto"))
+    .distinct()
+    .order_by(_l.entry)
+    .limit(_most)
+)
 
-BALANCE = Statement(select(_b.micro).where(_b.account == bindparam("account"), _b.currency == bindparam("currency")))
+
+def _chosen(
+    numbers: ColumnElement[bool], of_legs: ColumnElement[bool], *, newest_first: bool = False
+) -> tuple[Statement, Statement]:
+    """Entries, and their legs in the same order."""
+    order, leg_order = (_e.number.desc(), _l.entry.desc()) if newest_first else (_e.number.asc(), _l.entry.asc())
+    entries = select(*ENTRY_COLUMNS).where(numbers).order_by(order)
+    return Statement(entries), Statement(select(*LEG_COLUMNS).where(of_legs).order_by(leg_order, _l.position))
+
+
+ENTRY = _chosen(_e.number == _number, _l.entry == _number)
+ENTRIES = _chosen(_e.number.in_(_after), _l.entry.in_(_after))
+ENTRIES_OF = _chosen(_e.number.in_(_touching), _l.entry.in_(_touching), newest_first=True)
+ENTRIES_ON = _chosen(_e.number.in_(_between), _l.entry.in_(_between))
+_moved_there = select(func.sum(_l.micro)).where(_l.account == _account, _l.entry == _e.number).scalar_subquery()
+MOVES_ON = Statement(
+    select(_e.number, _e.kind, _e.currency, _e.at_ms, _e.ref, _moved_there).where(_e.number.in_(_between)).order_by(_e.number)
+)
+
+_range = (_e.number > bindparam("after"), _e.number <= bindparam("upto"))
+JOURNAL_ROWS = Statement(
+    select(*ENTRY_COLUMNS, _e.booked_ms).where(_e.number > bindparam("after")).order_by(_e.number).limit(_most)
+)
+JOURNAL_LEGS = Statement(
+    select(_l.account, _l.micro, _l.after, _l.entry)
+    .where(_l.entry > bindparam("after"), _l.entry <= bindparam("upto"))
+    .order_by(_l.entry, _l.position)
+)
+BOOKED = Statement(select(_e.booked_ms).where(_e.number == _number))
+
+BALANCE = Statement(select(_b.micro).where(_b.account == _account, _b.currency == bindparam("currency")))
 BALANCES = Statement(select(_b.currency, _b.account, _b.micro))
+_currency_of_leg = select(_e.currency).where(_e.number == _l.entry).scalar_subquery()  # a join would be walked from the entries
+BALANCE_AT = Statement(
+    select(_l.after)
+    .where(_l.account == _account, _l.entry <= _number, _currency_of_leg == bindparam("currency"))
+    .order_by(_l.entry.desc(), _l.position.desc())
+    .limit(1)
+)
 
 PAYMENT = Statement(
     select(schema.payment).where(
@@ -42,6 +99,11 @@ PAYMENT = Statement(
     )
 )
 ADD_PAYMENT = once(schema.payment, "bank", "institution", "scope", "serial")
+PAID = Statement(select(*(_p[name] for name in Paid._fields)).where(_p.entry > bindparam("after"), _p.entry <= bindparam("upto")))
+_days = (_p.bank, _p.accounting_date, _p.currency)
+PAID_BY_DAY = Statement(select(*_days, func.sum(_p.amount_micro)).where(_p.entry.is_not(None)).group_by(*_days))
+
+_decode_ref = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class Money(Part):
@@ -53,37 +115,75 @@ class Money(Part):
         return self._heads.get(JOURNAL)
 
     def add_entry(self, posted: PostedEntry) -> None:
-        """The database itself refuses a number that leaves a hole or a hash that does not chain."""
-        entry = posted.entry
-        self.journal_end()  # nobody else may be counting
-        added = self._session.change(
+        """The database itself refuses what does not balance, a number that leaves a hole, and a hash that does not chain.
+
+        Legs go first: with its entry they are complete, and nothing can be added to them.
+        """
+        entry, number = posted.entry, posted.number
+        if number <= self.journal_end()[0]:  # nobody else is counting
+            raise Duplicate(f"ledger entry {number} is there already")
+        legs: list[dict[str, Value]] = []
+        for position, leg in enumerate(entry.legs):
+            [(after,)] = self._session.rows(MOVE, currency=entry.currency, account=leg.account, micro=leg.micro)
+            legs.append({"entry": number, "position": position, "account": leg.account, "micro": leg.micro, "after": after})
+        self._session.change_each(ADD_LEG, legs)
+        self._session.change(
             ADD_ENTRY,
-            number=posted.number,
+            number=number,
             kind=entry.kind,
             currency=entry.currency,
             at_ms=entry.at_ms,
             ref=encode(entry.ref),
             previous=posted.previous,
             hash=posted.hash,
+            booked_ms=booked(self._booked(number - 1), entry.at_ms),
         )
-        if not added:
-            raise Duplicate(f"ledger entry {posted.number} is there already")
-        moves: list[dict[str, Value]] = [
-            {"currency": entry.currency, "account": leg.account, "micro": leg.micro} for leg in entry.legs
-        ]
-        self._session.change_each(ADD_LEG, [{**move, "entry": posted.number, "position": n} for n, move in enumerate(moves)])
-        self._session.change_each(MOVE, moves)
-        self._heads.move(JOURNAL, posted.number, posted.hash)
+        self._heads.move(JOURNAL, number, posted.hash)
+
+    def entry(self, number: int) -> PostedEntry | None:
+        return next(iter(self._posted(ENTRY, number=number)), None)
 
     def entries(self, after: int, limit: int) -> Sequence[PostedEntry]:
-        return _posted(self._session.rows(ENTRIES, after=after, most=limit), self._session.rows(LEGS, after=after, most=limit))
+        return self._posted(ENTRIES, after=after, most=limit)
 
     def entries_of(self, ledger_account: str, limit: int) -> Sequence[PostedEntry]:
-        rows = self._session.rows(ENTRIES_OF, account=ledger_account, most=limit)
-        return _posted(rows, self._session.rows(LEGS_OF, account=ledger_account, most=limit))
+        return self._posted(ENTRIES_OF, account=ledger_account, most=limit)
+
+    def entries_on(self, ledger_account: str, after: int, upto: int, limit: int) -> Sequence[PostedEntry]:
+        return self._posted(ENTRIES_ON, account=ledger_account, after=after, upto=upto, most=limit)
+
+    def moves_on(self, ledger_account: str, after: int, upto: int, limit: int) -> Sequence[Move]:
+        rows = self._session.rows(MOVES_ON, account=ledger_account, after=after, upto=upto, most=limit)
+        return [
+            Move(number, kind, currency, at_ms, _readable(ref), int(micro)) for number, kind, currency, at_ms, ref, micro in rows
+        ]
+
+    def journal_rows(self, after: int, limit: int) -> Sequence[JournalRow]:
+        entries = self._session.rows(JOURNAL_ROWS, after=after, most=limit)
+        if not entries:
+            return []
+        legs = self._session.rows(JOURNAL_LEGS, after=after, upto=entries[-1][0])
+        return _journal(entries, legs)
+
+    def entry_before(self, at_ms: int) -> int:
+        """By halves: the journal's time never goes back, so that it needs no index."""
+        last, found = self.journal_end()[0], 0
+        for bit in reversed(range(last.bit_length())):
+            tried = found + (1 << bit)
+            if tried <= last and self._booked(tried) < at_ms:
+                found = tried
+        return found
+
+    def _booked(self, number: int) -> int:
+        row = self._session.row(BOOKED, number=number)
+        return 0 if row is None else int(row[0])
 
     def balance(self, ledger_account: str, currency: str) -> int:
         row = self._session.row(BALANCE, account=ledger_account, currency=currency)
+        return 0 if row is None else int(row[0])
+
+    def balance_at(self, ledger_account: str, currency: str, number: int) -> int:
+        row = self._session.row(BALANCE_AT, account=ledger_account, currency=currency, number=number)
         return 0 if row is None else int(row[0])
 
     def balances(self) -> Mapping[tuple[str, str], int]:
@@ -120,11 +220,37 @@ class Money(Part):
         if not added:
             raise Duplicate(f"the payment {identity} is known already")
 
+    def paid(self, after: int, upto: int) -> Sequence[Paid]:
+        return [*map(Paid._make, self._session.rows(PAID, after=after, upto=upto))]
 
-def _posted(entries: list[Row], legs: list[Row]) -> list[PostedEntry]:
-    """Entries with their legs; both come in the same order of numbers."""
-    of = {number: tuple(Leg(account, micro) for _, _, account, micro in rows) for number, rows in groupby(legs, itemgetter(0))}
-    return [
-        PostedEntry(number, Entry(EntryKind(kind), currency, of[number], at_ms, decode(ref, dict[str, str])), previous, hash)
-        for number, kind, currency, at_ms, ref, previous, hash in entries
-    ]
+    def paid_by_day(self) -> Mapping[BankDay, int]:
+        return {BankDay(bank, day, currency): int(micro) for bank, day, currency, micro in self._session.rows(PAID_BY_DAY)}
+
+    def _posted(self, chosen: tuple[Statement, Statement], **values: Value) -> list[PostedEntry]:
+        entries, legs = (self._session.rows(statement, **values) for statement in chosen)
+        of = {number: tuple(Leg(account, micro) for _, _, account, micro in rows) for number, rows in groupby(legs, itemgetter(0))}
+        return [
+            PostedEntry(number, Entry(EntryKind(kind), currency, of[number], at_ms, decode(ref, dict[str, str])), previous, hash)
+            for number, kind, currency, at_ms, ref, previous, hash in entries
+        ]
+
+
+def _journal(entries: list[Row], legs: list[Row]) -> list[JournalRow]:
+    """Entries with their legs, whatever state they are in; both in order of numbers."""
+    rows, begin, count, row = [], 0, len(legs), JournalRow
+    for number, kind, currency, at_ms, ref, previous, hash, booked_ms in entries:
+        while begin < count and legs[begin][3] < number:  # legs without an entry
+            begin += 1
+        end = begin
+        while end < count and legs[end][3] == number:
+            end += 1
+        rows.append(row(number, kind, currency, at_ms, _readable(ref), previous, hash, booked_ms, legs[begin:end]))
+        begin = end
+    return rows
+
+
+def _readable(ref: str) -> dict[str, str] | None:
+    try:
+        return _decode_ref(ref)
+    except (msgspec.DecodeError, TypeError):
+        return None

@@ -22,6 +22,9 @@ from sqlalchemy import (
     literal_column,
 )
 
+MOST_MICRO = 2**62
+"""domain.ledger's own bound of legs and balances."""
+
 NAMES = {
     "pk": "pk_%(table_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -60,7 +63,13 @@ head = Table(
 )
 """Where a dense sequence stands: `journal` (with the hash of its last entry), `outbox`; and counts: `published`, `acknowledged`."""
 
-tariff = Table("tariff", metadata, Column("id", Text, primary_key=True), _text("currency"), _text("prices"))
+tariff = Table(
+    "tariff",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("currency"),
+    _text("body", nullable=True),
+)
 
 account = Table(
     "account",
@@ -81,6 +90,9 @@ account = Table(
     _int("limit_since_ms"),
     _int("limit_spent"),
     Column("limit_seen_ms", BigInteger, nullable=False, server_default="0"),
+    Column("terms", Text, nullable=False, server_default="{}"),
+    _text("priced_since", nullable=True),
+    _text("debt", nullable=True),
     CheckConstraint("limit_spent >= 0", "limit_spent"),
 )
 
@@ -202,6 +214,7 @@ entry = Table(
     _text("ref"),
     _text("previous"),
     _text("hash"),
+    Column("booked_ms", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("number > 0", "number"),
     CheckConstraint("length(hash) = 64 AND length(previous) = 64", "hash"),
 )
@@ -209,15 +222,21 @@ entry = Table(
 leg = Table(
     "leg",
     metadata,
-    Column("entry", BigInteger, ForeignKey("entry.number"), nullable=False),
+    Column("entry", BigInteger, ForeignKey("entry.number", deferrable=True, initially="DEFERRED"), nullable=False),
     _int("position"),
     _text("account"),
     _int("micro"),
+    _int("after"),
     PrimaryKeyConstraint("entry", "position"),
     CheckConstraint("position >= 0", "position"),
+    CheckConstraint(f"micro BETWEEN {-MOST_MICRO} AND {MOST_MICRO} AND after BETWEEN {-MOST_MICRO} AND {MOST_MICRO}", "bounds"),
     Index(None, "account", "entry"),
     sqlite_with_rowid=False,
 )
+"""Legs come before their entry, whose insertion then seals them: so a database can see that an entry balances.
+
+after: the account's balance with this leg, in the entry's currency.
+"""
 
 balance = Table(
     "balance",
@@ -226,8 +245,94 @@ balance = Table(
     _text("account"),
     _int("micro"),
     PrimaryKeyConstraint("account", "currency"),
+    CheckConstraint(f"micro BETWEEN {-MOST_MICRO} AND {MOST_MICRO}", "bounds"),
     sqlite_with_rowid=False,
 )
+
+reversal = Table(
+    "reversal",
+    metadata,
+    Column("entry", NUMBER, ForeignKey("entry.number"), primary_key=True, autoincrement=False),
+    Column("reverses", BigInteger, ForeignKey("entry.number"), nullable=False),
+    UniqueConstraint("reverses"),
+    CheckConstraint("reverses < entry", "order"),
+)
+
+transfer = Table(
+    "transfer",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("account"),
+    _text("currency"),
+    _int("micro"),
+    _text("source"),
+    _text("target"),
+    _int("begun_ms"),
+    _int("due_ms", nullable=True),
+    _text("state"),
+    Column("pending", BigInteger, ForeignKey("entry.number"), nullable=False),
+    Column("resolved", BigInteger, ForeignKey("entry.number"), nullable=True),
+    _int("resolved_ms", nullable=True),
+    UniqueConstraint("pending"),
+    UniqueConstraint("resolved"),
+    CheckConstraint("micro > 0", "micro"),
+    CheckConstraint("state IN ('pending', 'uncertain', 'posted', 'voided')", "state"),
+    CheckConstraint("(state IN ('posted', 'voided')) = (resolved IS NOT NULL)", "resolved"),
+    CheckConstraint("(resolved IS NULL) = (resolved_ms IS NULL)", "resolved_ms"),
+)
+_due = (transfer.c.state == literal_column("'pending'")) & transfer.c.due_ms.is_not(None)
+Index("ix_transfer_due", transfer.c.due_ms, sqlite_where=_due, postgresql_where=_due)
+
+closing = Table(
+    "closing",
+    metadata,
+    Column("entry", NUMBER, ForeignKey("entry.number"), primary_key=True, autoincrement=False),
+    Column("upto", BigInteger, ForeignKey("entry.number"), nullable=False),
+    _text("hash"),
+    _text("state"),
+    UniqueConstraint("upto"),
+    CheckConstraint("upto < entry", "order"),
+)
+"""What stood in the journal's books at its entry `upto`; the closing's entry keeps the digest of it."""
+
+period_use = Table(
+    "period_use",
+    metadata,
+    Column("account", Text, ForeignKey("account.id"), nullable=False),
+    Column("tariff", Text, ForeignKey("tariff.id"), nullable=False),
+    _text("period"),
+    _text("body"),
+    PrimaryKeyConstraint("account", "tariff", "period"),
+    sqlite_with_rowid=False,
+)
+
+estimate = Table(
+    "estimate",
+    metadata,
+    Column("entry", NUMBER, ForeignKey("entry.number"), primary_key=True, autoincrement=False),
+    _text("meter"),
+    Column("account", Text, ForeignKey("account.id"), nullable=False),
+    Column("tariff", Text, ForeignKey("tariff.id"), nullable=False),
+    _int("from_ms"),
+    _int("to_ms"),
+    _text("points"),
+    CheckConstraint("from_ms < to_ms", "span"),
+    Index(None, "meter", "to_ms"),
+)
+"""Charges of energy that was shared out over a boundary, until the readings of all boundaries are known or too old to come."""
+
+accrual = Table(
+    "accrual",
+    metadata,
+    Column("account", Text, ForeignKey("account.id"), primary_key=True),
+    Column("tariff", Text, ForeignKey("tariff.id"), nullable=False),
+    _int("until_ms"),
+    _int("late_ms"),
+    _int("late_per_mille_micro"),
+    _text("varh"),
+    sqlite_with_rowid=False,
+)
+"""How far what time brings is booked: fees of the account's tariff, and late fees on its debt."""
 
 payment = Table(
     "payment",

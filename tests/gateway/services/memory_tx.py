@@ -9,42 +9,35 @@ from typing import TypeVar
 from gateway.domain.clocks import MeterClock
 from gateway.domain.events import Event, Outgoing, Topic
 from gateway.domain.jobs import Want
-from gateway.domain.ledger import GENESIS, PostedEntry
 from gateway.domain.meters import Account, Meter
 from gateway.domain.readings import Billing, Quality, Reading, Source
-from gateway.domain.requests import PaymentIdentity
 from gateway.domain.schemes import Completeness, Scheme, Slot, SlotState, Tally
 from gateway.domain.supply import Command
-from gateway.domain.tariffs import Tariff
 from gateway.services.ports import (
     DaySum,
     Duplicate,
     LatestItem,
     OutboxRow,
     OutboxState,
-    Payment,
     StoredEvent,
     StoredReading,
     Tx,
     Unavailable,
 )
+from tests.gateway.services.memory_money import MemoryMoney
 
 T = TypeVar("T")
 
 
 @dataclass
-class MemoryTx:
+class MemoryTx(MemoryMoney):
     """`ports.Tx` on dictionaries and lists. Every stored value is immutable, so that a copy of the containers is a copy of all."""
 
     kept_accounts: dict[str, Account] = field(default_factory=dict)
     kept_meters: dict[str, Meter] = field(default_factory=dict)
-    tariffs: dict[str, Tariff] = field(default_factory=dict)
     kept_readings: list[StoredReading] = field(default_factory=list)
     newest: dict[str, dict[str, LatestItem]] = field(default_factory=dict)
     billings: dict[str, Billing] = field(default_factory=dict)
-    journal: list[PostedEntry] = field(default_factory=list)
-    sums: dict[tuple[str, str], int] = field(default_factory=dict)
-    payments: dict[PaymentIdentity, Payment] = field(default_factory=dict)
     kept_commands: dict[str, Command] = field(default_factory=dict)
     kept_events: list[StoredEvent] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
@@ -64,7 +57,7 @@ class MemoryTx:
         return self.kept_accounts.get(account)
 
     def save_account(self, account: Account) -> None:
-        if account.tariff not in self.tariffs:
+        if account.tariff not in self.price_lists:
             raise LookupError(f"foreign key: there is no tariff {account.tariff}")
         self.kept_accounts[account.id] = account
 
@@ -85,13 +78,7 @@ class MemoryTx:
             raise LookupError(f"foreign key: there is no account {meter.account}")
         self.kept_meters[meter.id] = meter
 
-    def tariff(self, tariff: str) -> Tariff | None:
-        return self.tariffs.get(tariff)
-
-    def save_tariff(self, tariff: Tariff) -> None:
-        self.tariffs[tariff.id] = tariff
-
-    def add_reading(self, reading: Reading, point: str, quality: Quality, stored_ms: int) -> int:
+    def add_reading(self, reading: Reading, point: str, quality: Quality, stored_ms: int) -> None:
         number = self.kept_readings[-1].id + 1 if self.kept_readings else 1
         self.kept_readings.append(StoredReading(number, reading, point, quality, stored_ms))
         newest = dict(self.newest.get(reading.meter, {}))
@@ -100,7 +87,6 @@ class MemoryTx:
             if known is None or known.answered_ms <= reading.answered_ms:
                 newest[item.quantity] = LatestItem(item, reading.answered_ms)
         self.newest[reading.meter] = newest
-        return number
 
     def readings(self, meter: str, since_ms: int, limit: int) -> Sequence[StoredReading]:
         found = [r for r in self.kept_readings if r.reading.meter == meter and r.reading.answered_ms >= since_ms]
@@ -114,45 +100,6 @@ class MemoryTx:
 
     def save_billing(self, billing: Billing) -> None:
         self.billings[billing.meter] = billing
-
-    def journal_end(self) -> tuple[int, str]:
-        return (self.journal[-1].number, self.journal[-1].hash) if self.journal else (0, GENESIS)
-
-    def add_entry(self, posted: PostedEntry) -> None:
-        last, hash_ = self.journal_end()
-        if posted.number <= last:
-            raise Duplicate(f"ledger entry {posted.number} is there already")
-        if posted.number != last + 1 or posted.previous != hash_:
-            raise ValueError(f"entry {posted.number}: the journal goes on from {last} without a hole")
-        self.journal.append(posted)
-        for leg in posted.entry.legs:
-            key = (posted.entry.currency, leg.account)
-            self.sums[key] = self.sums.get(key, 0) + leg.micro
-
-    def entries(self, after: int, limit: int) -> Sequence[PostedEntry]:
-        return [posted for posted in self.journal if posted.number > after][:limit]
-
-    def entries_of(self, ledger_account: str, limit: int) -> Sequence[PostedEntry]:
-        touching = [p for p in reversed(self.journal) if any(leg.account == ledger_account for leg in p.entry.legs)]
-        return touching[:limit]
-
-    def balance(self, ledger_account: str, currency: str) -> int:
-        return self.sums.get((currency, ledger_account), 0)
-
-    def balances(self) -> Mapping[tuple[str, str], int]:
-        return dict(self.sums)
-
-    def payment(self, identity: PaymentIdentity) -> Payment | None:
-        return self.payments.get(identity)
-
-    def add_payment(self, payment: Payment) -> None:
-        if payment.identity in self.payments:
-            raise Duplicate(f"the payment {payment.identity} is known already")
-        refused = payment.problem is not None and payment.receipt is None and payment.entry is None
-        sound = {"posted": payment.entry is not None, "reversed": True, "refused": refused}.get(payment.status, False)
-        if not sound or payment.amount_micro <= 0:
-            raise ValueError(f"check: no payment looks like {payment}")
-        self.payments[payment.identity] = payment
 
     def add_command(self, command: Command) -> None:
         if command.id in self.kept_commands:
@@ -251,8 +198,11 @@ class MemoryTx:
 
     def due_slots(self, line: str, want: Want, now_ms: int, limit: int, *, late: bool) -> Sequence[Slot]:
         due = [slot for slot in self._expected() if (slot.line, slot.want) == (line, want) and slot.next_ms <= now_ms]
-        found = [slot for slot in due if (slot.late_ms < now_ms) == late]
-        return sorted(found, key=lambda slot: slot.next_ms if late else slot.late_ms)[:limit]
+        found = [s for s in due if (s.late_ms < now_ms) == late and not (late and s.source is Source.LIVE)]
+        first: dict[str, Slot] = {}
+        for slot in sorted(found, key=lambda slot: (slot.next_ms if late else slot.late_ms, slot.at_ms)):
+            first.setdefault(slot.meter, slot)
+        return [*first.values()][:limit]
 
     def slots(self, meter: str, want: Want, from_ms: int, to_ms: int, limit: int) -> Sequence[Slot]:
         found = [s for (m, w, at_ms), s in self.kept_slots.items() if (m, w) == (meter, want) and from_ms <= at_ms <= to_ms]
