@@ -1,9 +1,15 @@
-"""What durable writes cost: many callers who share commits against one commit each, and the whole top-up and reading use cases."""
+"""What durable writes cost: many callers who share commits against one commit each, and the whole top-up and reading use cases.
+
+The ratios of top-ups are of turns taken one after another; a slow card is this disk with every sync delayed by strace.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +18,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from gateway.adapters.store import Store
@@ -20,12 +27,15 @@ from gateway.domain.events import Outgoing, Topic
 from gateway.domain.meters import Account, Meter, SwitchKind
 from gateway.domain.readings import Item, Reading
 from gateway.domain.requests import PaymentIdentity, TopUp
-from gateway.domain.tariffs import Tariff
 from gateway.services.apply_topup import apply_topup
 from gateway.services.ports import Site, Tx
 from gateway.services.record_reading import record_reading
+from tests.gateway.price_lists import flat
 
 CALLERS = 64
+TOP_UPS, ALONE = 4_000, 500
+TURNS = 3
+SLOW_CARD_MS = 5
 NOW_MS, DAY = 1_763_700_000_000, date(2026, 11, 21)
 SITE = Site(gateway="bench", zone="UTC", clock_trusted=True)
 MESSAGE = Outgoing(Topic.EVENT, "gateway", NOW_MS, {"kind": "bench"})
@@ -60,7 +70,7 @@ def reading(tx: Tx, n: int) -> None:
 
 
 def street(tx: Tx) -> None:
-    tx.save_tariff(Tariff("flat", "CNY", {"energy_import": 500_000}))
+    tx.save_price_list(flat(500_000))
     for n in range(100):
         tx.save_account(Account(f"a{n}", "", "CNY", "flat", CreditPolicy(0)))
         meter = Meter(f"m{n}", "bus", str(n), "dlt645-2007", "x", f"a{n}", f"p{n}", SwitchKind.INTERNAL, "bus")
@@ -76,15 +86,20 @@ def opened() -> Iterator[Store]:
 
 def shared_per_second(usecase: UseCase, count: int) -> float:
     """Written by CALLERS tasks at once, each waiting for its own answer."""
+    return shared(usecase, count)[0]
+
+
+def shared(usecase: UseCase, count: int) -> tuple[float, float]:
+    """The same, and how many of them a commit answered."""
 
     async def caller(store: Store, first: int) -> None:
         for n in range(first, count, CALLERS):
             await store.write(lambda tx, n=n: usecase(tx, n))
 
-    async def measure(store: Store) -> float:
-        start = time.perf_counter()
+    async def measure(store: Store) -> tuple[float, float]:
+        start, before = time.perf_counter(), store.written
         await asyncio.gather(*(caller(store, first) for first in range(CALLERS)))
-        return count / (time.perf_counter() - start)
+        return count / (time.perf_counter() - start), count / (store.written - before)
 
     with opened() as store:
         return asyncio.run(measure(store))
@@ -97,6 +112,39 @@ def alone_per_second(usecase: UseCase, count: int) -> float:
         for n in range(count):
             store.write_now(lambda tx, n=n: usecase(tx, n))
         return count / (time.perf_counter() - start)
+
+
+def together_per_second(usecase: UseCase, count: int) -> float:
+    """All of them in one transaction: what sharing could reach."""
+
+    def all_of_them(tx: Tx) -> None:
+        for n in range(count):
+            usecase(tx, n)
+
+    with opened() as store:
+        start = time.perf_counter()
+        store.write_now(all_of_them)
+        return count / (time.perf_counter() - start)
+
+
+def ratios() -> Iterator[tuple[str, float, str]]:
+    """Top-ups by many callers, against one commit each and against one transaction; the median of turns."""
+    turns = [
+        (*shared(top_up, TOP_UPS), alone_per_second(top_up, ALONE), together_per_second(top_up, TOP_UPS)) for _ in range(TURNS)
+    ]
+    yield f"top-ups answered by one commit, {CALLERS} callers", median(a for _, a, _, _ in turns), "a commit"
+    yield "top-ups sharing commits against one commit each", median(many / one for many, _, one, _ in turns), "times"
+    yield "top-ups sharing commits against all in one transaction", median(100 * many / whole for many, _, _, whole in turns), "%"
+    if shutil.which("strace") is not None:
+        yield f"the same against one commit each, every sync {SLOW_CARD_MS} ms longer", on_a_slow_card(), "times"
+
+
+def on_a_slow_card() -> float:
+    """Top-ups sharing commits against one commit each, in a process whose syncs strace delays."""
+    syncs, delay = "fsync,fdatasync", f"delay_exit={SLOW_CARD_MS * 1000}"
+    slowed = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", os.devnull, "-e", f"trace={syncs}", "-e", f"inject={syncs}:{delay}"]
+    done = subprocess.run([*slowed, sys.executable, "-m", "tests.bench.bench_store"], capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 def fsyncs_per_second() -> float:
@@ -127,11 +175,16 @@ def figures() -> Iterator[tuple[str, float, str]]:
     yield "fdatasync, the disk itself", fsyncs_per_second(), "/s"
     for name, usecase, count in (
         ("messages", message, 20_000),
-        ("top-ups", top_up, 4_000),
+        ("top-ups", top_up, TOP_UPS),
         ("readings of 8 items", reading, 4_000),
     ):
         yield f"{name}, {CALLERS} callers sharing commits", shared_per_second(usecase, count), "/s"
         yield f"{name}, one commit each", alone_per_second(usecase, count // 8), "/s"
+    yield from ratios()
     created, reopened = opening_ms()
     yield "create a store", created, "ms"
     yield "open it again", reopened, "ms"
+
+
+if __name__ == "__main__":
+    print(shared(top_up, TOP_UPS)[0] / alone_per_second(top_up, ALONE // 2))

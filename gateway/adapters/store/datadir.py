@@ -10,6 +10,9 @@ from types import TracebackType
 
 from gateway.adapters.store.engine import StoreError
 
+STORE, RESTORING = "wattgate.db", "wattgate.db.restoring"
+"""The SQLite store, and the mark of a restore of a backup that is under way, in a data directory."""
+
 
 @dataclass(slots=True)
 class DataLock:
@@ -33,11 +36,14 @@ class DataLock:
 
 def store_file(directory: Path) -> Path:
     """Where the SQLite store of a data directory stands."""
-    return directory / "wattgate.db"
+    return directory / STORE
 
 
-def lock(directory: Path) -> DataLock:
-    """Take a data directory for this process, creating it (0700). StoreError names the process that has it."""
+def lock(directory: Path, *, to_restore: bool = False) -> DataLock:
+    """Take a data directory for this process, creating it (0700). StoreError names the process that has it.
+
+    to_restore: also one in which the restore of a backup was interrupted, so that its store may be half of two.
+    """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -54,4 +60,7 @@ def lock(directory: Path) -> DataLock:
     except OSError as error:
         os.close(descriptor)
         raise StoreError(f"the data directory {directory} cannot be locked: {error.strerror}") from None
+    if not to_restore and (directory / RESTORING).exists():
+        os.close(descriptor)
+        raise StoreError(f"the restore of a backup into {directory} was interrupted: run `wattgate restore-backup` again")
     return DataLock(directory, descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 
@@ -10,11 +11,17 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from gateway.adapters.store import schema
+from gateway.adapters.store.copying import copy_durably, sync
 from gateway.adapters.store.engine import Database, StoreError
 from gateway.adapters.store.migrations import HEAD, REVISIONS
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION_TABLE = "alembic_version"
+BEFORE = ".before-"
+
+KEPT_COPIES = 2
+"""Copies of earlier revisions beside the store: the last one to go back to, and one more in case that one was bad. Each is as large
+as the store was, on a card that may have 8 GB."""
 
 
 def migrate(database: Database) -> tuple[str, ...]:
@@ -33,6 +40,7 @@ def migrate(database: Database) -> tuple[str, ...]:
         raise _cannot_open(database, error) from error
     if revision is None:
         return ()
+    _drop_old_copies(database)
     keep = f"as it was before it is kept as {kept}" if kept else "a server keeps no copy of it as it was before"
     return (f"the store {database.name} was brought from revision {revision} to {HEAD}; {keep}",)
 
@@ -79,30 +87,29 @@ def _known_revision(database: Database, connection: Connection) -> str | None:
 
 
 def _copy_beside(database: Database) -> Path | None:
-    """A durable copy of the SQLite file as it is committed now; None on a server."""
+    """A durable copy of the SQLite file as it is committed now; None on a server. Raises StoreError."""
     if database.file is None:
         return None
-    kept = database.file.with_name(f"{database.file.name}.before-{HEAD}")
+    kept = database.file.with_name(f"{database.file.name}{BEFORE}{HEAD}")
     unfinished = kept.with_name(kept.name + ".part")
-    unfinished.unlink(missing_ok=True)
-    os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    dbapi = database.reader.dialect.loaded_dbapi
-    with database.reader.connect() as source:
-        copy = dbapi.connect(str(unfinished))
-        source.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
-        copy.close()
-    _fsync(unfinished)
-    os.replace(unfinished, kept)
-    _fsync(kept.parent)
+    try:
+        unfinished.unlink(missing_ok=True)
+        copy_durably(database, unfinished)
+        os.replace(unfinished, kept)
+        sync(kept.parent)
+    except OSError as error:
+        raise StoreError(f"the store cannot be copied to {kept}, so it is not brought forward: {error.strerror}") from None
     return kept
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _drop_old_copies(database: Database) -> None:
+    """Only the newest copies of earlier revisions stay."""
+    if database.file is None:
+        return
+    copies = database.file.parent.glob(f"{glob.escape(database.file.name)}{BEFORE}*")
+    oldest_first = sorted((copy for copy in copies if copy.suffix != ".part"), key=lambda copy: copy.stat().st_mtime_ns)
+    for copy in oldest_first[:-KEPT_COPIES]:
+        copy.unlink(missing_ok=True)
 
 
 def _cannot_open(database: Database, error: DBAPIError) -> StoreError:
