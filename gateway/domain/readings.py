@@ -161,6 +161,9 @@ STILL_COUNTS = 2
 ANEW_READINGS = 4
 """So many readings of at least an hour that agree with each other outweigh a first one (0 before the true total, pain 21)."""
 
+ONE_RATE_MS = 4 * HOUR_MS
+"""Of blocks that follow each other so closely few see more than one rate run; one that does waits for the next reading."""
+
 WITHOUT_RATES_MS = 24 * HOUR_MS
 """A meter that brings its total only for longer than that has lost its rates: no bad line lasts so long unnoticed."""
 
@@ -223,17 +226,16 @@ def confirms_itself(wh: Mapping[str, int], count_wh: int, capacity_wh: int = 0) 
     return bool(rates) and apart <= len(rates) * count_wh
 
 
-def freeze_quality(earlier: Registers | None, again: Registers, count_wh: int) -> Quality:
-    """What a freeze is worth: one value of the past never moves, so that equality confirms and anything else is suspect, as is a
-    block whose rates contradict its total.
+def in_step(first: Registers, second: Registers, count_wh: int) -> bool:
+    """Whether the total and one rate at most rose between two blocks, and both by as much (truncated separately: one count).
 
-    earlier: the same freeze as it was read before, None when this is the first time.
+    The sum alone does not see what a checksum of one byte misses most easily: the same bit lost in one rate and won in another.
     """
-    if earlier is not None:
-        return Quality.CONFIRMED if earlier.wh == again.wh else Quality.SUSPECT
-    if confirms_itself(again.wh, count_wh):
-        return Quality.CONFIRMED
-    return Quality.SINGLE if len(again.wh) == 1 else Quality.SUSPECT
+    rises = {name: second.wh[name] - wh for name, wh in first.wh.items() if name in second.wh}
+    if first.wh.keys() != second.wh.keys() or min(rises.values()) < 0:
+        return False
+    moved = [rise for name, rise in rises.items() if name != TOTAL and rise]
+    return len(rises) > 1 and len(moved) <= 1 and abs(rises[TOTAL] - sum(moved)) <= count_wh
 
 
 def agree(first: Registers, second: Registers, bound: Bound) -> Doubt | None:
@@ -296,9 +298,9 @@ def judge(billing: Billing, new: Registers, bound: Bound, flow_wms: int = 0, *, 
     alone is not enough for the bill.
 
     A reading that contradicts the confirmed one is suspect and holds the bill until one agrees with it again. A block that agrees
-    in itself is confirmed at once; otherwise the candidate is confirmed by the next reading that agrees with it, and only the
-    *earlier* of the two is billed, so that a wrong later one costs nobody money. A candidate and a reading that contradict
-    each other are both dropped: nobody knows which of them was wrong.
+    in itself, and is in step with the one before, is confirmed at once; otherwise the candidate is confirmed by the next reading
+    that agrees with it, and only the *earlier* of the two is billed, so that a wrong later one costs nobody money. A candidate and
+    a reading that contradict each other are both dropped: nobody knows which of them was wrong.
     """
     newest = billing.newest
     if newest is not None and newest.wh[TOTAL] == new.wh[TOTAL]:
@@ -312,7 +314,7 @@ def judge(billing: Billing, new: Registers, bound: Bound, flow_wms: int = 0, *, 
     if rates_matter and total_alone(billing, new):
         lasts = billing.confirmed is not None and new.at_ms - billing.confirmed.at_ms > WITHOUT_RATES_MS
         return _suspect(billing, new, bound, Doubt.MISSING) if lasts else Judgement(Quality.SINGLE, _freed(billing))
-    if confirms_itself(new.wh, bound.count_wh, bound.capacity_wh) and not _tenfold(billing.confirmed, new):
+    if _proves_itself(billing, new, bound):
         return Judgement(Quality.CONFIRMED, _confirmed(billing, new, None), billable=new)
     if billing.candidate is None:
         return Judgement(Quality.SINGLE, _freed(replace(billing, candidate=new)))
@@ -358,6 +360,16 @@ def _lasting_jump(billing: Billing, before: Registers, new: Registers, bound: Bo
 def _beyond(billing: Billing, before: Registers, jumped: Registers, bound: Bound) -> bool:
     most = bound.most_wh(jumped.at_ms - min(billing.moved_ms, before.at_ms) + HOUR_MS)
     return any(jumped.wh.get(name, wh) - wh > most for name, wh in before.wh.items())
+
+
+def _proves_itself(billing: Billing, new: Registers, bound: Bound) -> bool:
+    """Whether a block needs no other reading: it agrees in itself, and is in step with one that was not long ago."""
+    if not confirms_itself(new.wh, bound.count_wh, bound.capacity_wh) or _tenfold(billing.confirmed, new):
+        return False
+    if billing.confirmed is None or new.at_ms - billing.confirmed.at_ms > ONE_RATE_MS:
+        return True
+    before = (billing.confirmed, *((billing.candidate,) if billing.candidate else ()))
+    return any(agree(b, new, bound) is None and in_step(b, new, bound.count_wh) for b in before)
 
 
 def _tenfold(before: Registers | None, new: Registers) -> bool:

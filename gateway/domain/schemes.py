@@ -47,7 +47,8 @@ class Slot:
     """A value that should be there: what a meter took at a moment (UTC ms). A moment belongs to one scheme only.
 
     source: whence it is expected, then whence it came. late_ms: its window ends then. tries: fruitless questions so far;
-    next_ms: no earlier is it asked for again. read_ms, quality: when it was stored, and how far it is trusted.
+    next_ms: no earlier is it asked for again. read_ms, quality: when it was stored, and how far it is trusted; of one expected:
+    a single value of it is stored, or (suspect) the meter was once understood to have none.
     """
 
     meter: str

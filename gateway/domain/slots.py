@@ -26,7 +26,11 @@ PAUSE_MS = 60_000
 
 BACKFILL_FIRST_MS = 15 * MINUTE_MS
 BACKFILL_LONGEST_MS = 6 * HOUR_MS
-"""After the window the pauses double up to this; a meter that answers is asked at once for all that it owes."""
+"""After the window every second pause is twice as long, up to this: more than half of what a very noisy line asks stays unanswered,
+and pauses that doubled each time would outgrow that. A meter that answers is asked at once for all that it owes."""
+
+GARBLED_MS = 5 * MINUTE_MS
+"""After the window, where something came: the meter would give it, and only a whole answer is wanting."""
 
 
 def local_of(at_ms: int, zone: tzinfo) -> datetime:
@@ -92,8 +96,10 @@ def run_from(moments_ms: Sequence[int], gap_ms: int, most: int) -> Sequence[int]
     return moments_ms[:end]
 
 
-def pause_ms(tries: int, retries: int, late: bool) -> int:
-    """How long to wait after so many fruitless tries (1 and more), in its window or after it."""
+def pause_ms(tries: int, retries: int, late: bool, heard: bool = False) -> int:
+    """How long to wait after so many fruitless tries (1 and more), in its window or after it. heard: something came, garbled."""
     if tries <= retries and not late:
         return tries * PAUSE_MS
-    return min(BACKFILL_FIRST_MS << min(max(tries - retries - 1, 0), 10), BACKFILL_LONGEST_MS)
+    if heard:
+        return GARBLED_MS
+    return min(BACKFILL_FIRST_MS << min(max(tries - retries - 1, 0) // 2, 10), BACKFILL_LONGEST_MS)

@@ -1,7 +1,8 @@
 """What is missing is asked of the meters' own memories, and what came of it is written down.
 
 One HistoryJob is one exchange. An answer that brings nothing at all is a step on the way: the same job is due again at once, and
-the link goes on where it was. What a meter says it has not is asked for again until its window is over, and then never comes.
+the link goes on where it was. What a meter says it has not is asked for again until its window is over, and never comes when it
+then says so twice.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from gateway.domain.readings import TOTAL, Quality, Reading, Source
 from gateway.domain.schemes import Slot, SlotState, Tally
 from gateway.domain.slots import DAY_MS, GRAIN_MS, HOUR_MS, PAUSE_MS, day_of, pause_ms, run_from
 from gateway.services import announce
-from gateway.services.keep_history import record_event, record_past
+from gateway.services.correct_estimate import price_again
+from gateway.services.keep_history import doubtful, record_event, record_past
 from gateway.services.open_slots import counted
 from gateway.services.ports import Site, StoredReading, Tx
 from gateway.services.record_reading import record_reading
@@ -31,9 +33,6 @@ look at the events serves for all that is owed."""
 
 GAP_MS = {Want.DAY: 0, Want.MONTH: 0, Want.CURVE: HOUR_MS, Want.EVENTS: 1_000 * DAY_MS}
 """Slots farther apart are asked for one by one; what lies between them would be read for nothing."""
-
-LOOKED_AT = 32
-"""Slots looked at for each job wanted: many belong to one meter and become one job."""
 
 NOT_ASKED_MS = PAUSE_MS // 2
 """Until a question that never reached the meter is put again; it counts as no try."""
@@ -134,13 +133,7 @@ def _order(tx: Tx) -> Sequence[Want]:
 
 
 def _jobs(tx: Tx, line: str, want: Want, now_ms: int, limit: int, *, late: bool) -> Iterator[HistoryJob]:
-    asked: set[str] = set()
-    for slot in tx.due_slots(line, want, now_ms, limit * LOOKED_AT, late=late):
-        if slot.meter in asked or len(asked) >= limit:
-            continue
-        if slot.source is Source.LIVE and late:
-            continue  # too late for that
-        asked.add(slot.meter)
+    for slot in tx.due_slots(line, want, now_ms, limit, late=late):
         run = _run(tx, slot, now_ms)
         yield HistoryJob(slot.meter, want, run[0].at_ms, run[-1].at_ms, backfill=late)
 
@@ -148,6 +141,8 @@ def _jobs(tx: Tx, line: str, want: Want, now_ms: int, limit: int, *, late: bool)
 def _run(tx: Tx, first: Slot, now_ms: int) -> Sequence[Slot]:
     """The slots that one question may bring together with this one."""
     most = TOGETHER[first.want]
+    if first.want is Want.CURVE:  # the shorter an answer, the likelier it comes whole
+        most = max(most >> first.tries, 1)
     if most == 1:
         return [first]
     found = tx.slots(first.meter, first.want, first.at_ms, first.at_ms + most * GAP_MS[first.want], 2 * most)
@@ -181,20 +176,28 @@ class _Keeper:
 
     def past(self, slots: Sequence[Slot], outcome: Answered) -> None:
         """Values of the past fill the slots of their own moments; a hole between them is a hole in the meter's memory."""
-        newest_ms = 0
+        doubted = doubtful(self._tx, self._job.meter, outcome.history)
         for reading in outcome.history:
-            newest_ms = max(newest_ms, reading.at_ms)
             waiting = [slot for slot in self._at(reading.at_ms) if slot.state is SlotState.EXPECTED]
             if waiting:
-                quality = record_past(self._tx, reading, self._now_ms)
-                for slot in waiting if quality is not Quality.SUSPECT else ():
-                    self._read(slot, reading.source, quality)
-                if quality is Quality.SUSPECT:  # until another answer agrees with this one, or with itself
-                    self._again(waiting)
+                quality = record_past(self._tx, reading, self._now_ms, doubted=reading.at_ms in doubted)
+                if quality is Quality.CONFIRMED:
+                    price_again(self._tx, reading, self._site, self._now_ms)
+                self._kept(waiting, reading.source, quality)
         brought = {reading.at_ms for reading in outcome.history}
         missing = [slot for slot in slots if slot.at_ms not in brought]
-        self._not_there([slot for slot in missing if slot.at_ms < newest_ms], "its memory has a hole there", sure=True)
-        self._again([slot for slot in missing if slot.at_ms > newest_ms], step=bool(brought))
+        self._not_there([slot for slot in missing if slot.at_ms < max(brought)], "its memory has a hole there", sure=True)
+        self._again([slot for slot in missing if slot.at_ms > max(brought)], step=True)
+
+    def _kept(self, waiting: Sequence[Slot], source: Source, quality: Quality) -> None:
+        """A freeze that nothing else speaks for is asked for once more; a suspect value until another answer agrees with it."""
+        for slot in waiting:
+            if quality is Quality.SINGLE and source is Source.FREEZE:
+                self._tx.save_slot(replace(slot, quality=quality))
+            elif quality is Quality.SUSPECT:
+                self._again([slot])
+            else:
+                self._read(slot, source, quality)
 
     def _at(self, at_ms: int) -> list[Slot]:
         """The freeze of the 1st is the day's and the month's."""
@@ -207,9 +210,15 @@ class _Keeper:
         self._tally(slot, Tally(read=1, in_time=int(self._now_ms <= slot.late_ms)))
 
     def _not_there(self, slots: Sequence[Slot], why: str, *, sure: bool = False) -> None:
-        lost = [slot for slot in slots if sure or self._now_ms > slot.late_ms]
-        give_up(self._tx, lost, why, self._site, self._now_ms)
-        self._again([slot for slot in slots if slot not in lost])
+        """Believed the second time, for a garbled question or answer may say so too; the slot is marked meanwhile."""
+        over = [slot for slot in slots if sure or self._now_ms > slot.late_ms]
+        self._again([slot for slot in slots if slot not in over])
+        for slot in over:
+            if slot.quality is None:
+                self._tx.save_slot(replace(slot, quality=Quality.SUSPECT))
+            elif slot.quality is Quality.SINGLE:
+                self._read(slot, Source.FREEZE, Quality.SINGLE)
+        give_up(self._tx, [slot for slot in over if slot.quality is Quality.SUSPECT], why, self._site, self._now_ms)
 
     def _again(self, slots: Sequence[Slot], *, step: bool = False, heard: bool = False) -> None:
         """step: something did come, so that what is left is asked for soon and it counts as no try if it is not the newest.
@@ -219,7 +228,7 @@ class _Keeper:
                 self._tx.save_slot(replace(slot, tries=1))
                 continue
             late, tries = self._now_ms > slot.late_ms, 1 if heard else slot.tries + 1
-            next_ms = self._now_ms + pause_ms(tries, slot.retries, late)
+            next_ms = self._now_ms + pause_ms(tries, slot.retries, late, heard)
             self._tx.save_slot(replace(slot, tries=tries, next_ms=next_ms))
 
     def _tally(self, slot: Slot, tally: Tally) -> None:

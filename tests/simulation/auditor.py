@@ -12,7 +12,7 @@ from gateway.adapters.lines.manner import MannerState
 from gateway.bootstrap.lines import MeterLink
 from gateway.domain.jobs import Answered, Fault, Job, Outcome
 from gateway.domain.readings import Quality, Reading, Source
-from gateway.domain.slots import DAY_MS, local_of, midnight
+from gateway.domain.slots import DAY_MS, GRAIN_MS, local_of, midnight
 from gateway.services.ports import StoredReading
 from tests.simulation.virtual_loop import VirtualClock
 from tests.simulation.virtual_street import VirtualStreet
@@ -53,7 +53,7 @@ class Auditor:
     lies: dict[tuple[str, int, int | None], list[Lie]] = field(default_factory=dict)
     readings: int = 0
     done: list[Done] = field(default_factory=list)
-    _midnights: dict[tuple[str, int], tuple[Registers, Registers]] = field(default_factory=dict)
+    _moments: dict[tuple[str, int], tuple[Registers, Registers]] = field(default_factory=dict)
 
     def registers(self, meter: str) -> Registers:
         """What the meter shows at this moment, in kWh."""
@@ -61,16 +61,16 @@ class Auditor:
         rates = {f"energy_import_t{n}": shown.rate_count(n) for n in range(1, shown.registers.rates + 1)}
         return {name: Decimal(count) / 100 for name, count in {"energy_import": shown.total_count, **rates}.items()}
 
-    async def watch_midnights(self, zone: tzinfo) -> None:
-        """Until cancelled."""
+    async def watch(self, zone: tzinfo, *, curves: bool) -> None:
+        """The midnights, or all the moments of curves, until cancelled."""
         while True:
             now_ms = self.clock.now_ms()
-            at_ms = midnight(local_of(now_ms + DAY_MS, zone).date(), zone)
+            at_ms = now_ms // GRAIN_MS * GRAIN_MS + GRAIN_MS if curves else midnight(local_of(now_ms + DAY_MS, zone).date(), zone)
             await asyncio.sleep((at_ms - now_ms) / 1000 - AROUND_S)
             before = {name: self.registers(name) for name in self.street.street.stations}
             await asyncio.sleep(2 * AROUND_S)
             for name, registers in before.items():
-                self._midnights[name, at_ms] = registers, self.registers(name)
+                self._moments[name, at_ms] = registers, self.registers(name)
 
     def heard(self, outcome: Answered, meter: str, before: Registers) -> None:
         """What came of a job that began when the meter showed `before`."""
@@ -86,15 +86,22 @@ class Auditor:
 
     def false(self, stored: Iterable[StoredReading]) -> list[Lie]:
         """What is not true of the freezes that count as read."""
-        freezes = (e.reading for e in stored if e.reading.source is Source.FREEZE and e.quality is not Quality.SUSPECT)
-        return [lie for reading in freezes for lie in self.lies.get(_key(reading), ())]
+        return self._believed(stored, Source.FREEZE)
+
+    def false_points(self, stored: Iterable[StoredReading]) -> list[Lie]:
+        """What is not true of the points of curves that count as read."""
+        return self._believed(stored, Source.CURVE)
+
+    def _believed(self, stored: Iterable[StoredReading], source: Source) -> list[Lie]:
+        read = (each.reading for each in stored if each.reading.source is source and each.quality is not Quality.SUSPECT)
+        return [lie for reading in read for lie in self.lies.get(_key(reading), ())]
 
     def _hold(self, reading: Reading, meter: str, before: Registers, after: Registers) -> None:
         self.readings += 1
-        if reading.source is Source.CURVE:
-            return
+        if reading.source is Source.CURVE and (meter, reading.taken_ms) not in self._moments:
+            return  # not watched
         if reading.taken_ms is not None:
-            before, after = self._midnights.get((meter, reading.taken_ms), ({}, {}))
+            before, after = self._moments.get((meter, reading.taken_ms), ({}, {}))
         lies = [
             Lie(meter, item.quantity, item.value, max(low - item.value, item.value - high))
             for item in reading.items

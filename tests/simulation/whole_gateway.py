@@ -98,6 +98,7 @@ class WholeGateway:
         passwords.chmod(0o600)
         self.settings = load(file)
         assert examine(self.settings, folder).errors == []
+        self._archive = archive_of(self.settings, folder)
         self.clock, self.wake = VirtualClock(), Wake()
         self.names = [name for pair in pairs for name in pair.names]
         self.street = VirtualStreet(_street(pairs))
@@ -112,7 +113,7 @@ class WholeGateway:
         for line in self.crew.lines.values():
             audited = {name: cast(MeterLink, Audited(link, name, self.auditor)) for name, link in line.reads.items()}
             line.reads, line.switches = audited, {name: audited[name] for name in line.switches}
-        self._patient = patient
+        self._patient, self._curves = patient, schemes != ONLY_FREEZES
         self._tasks: list[asyncio.Task[None]] = []
         self._open = contextlib.ExitStack()
 
@@ -120,14 +121,14 @@ class WholeGateway:
         for module, name, look_s in _looks() if self._patient else ():
             self._open.enter_context(patch.object(module, name, look_s))
         now_ms = self.clock.now_ms()
-        await self.store.write(lambda tx: load_archive(tx, archive_of(self.settings), self.site, now_ms))
+        await self.store.write(lambda tx: load_archive(tx, self._archive, self.site, now_ms))
         self._tasks = [
             asyncio.create_task(self.crew.run()),
             asyncio.create_task(limit_loop.watch(self.store, lambda: self.site, self.clock)),
             asyncio.create_task(
                 upkeep_loop.keep_up(self.store, next_fire, lambda: keep_of(self.settings), lambda: self.site, self.clock)
             ),
-            asyncio.create_task(self.auditor.watch_midnights(ZONE)),
+            asyncio.create_task(self.auditor.watch(ZONE, curves=self._curves)),
         ]
         return self
 

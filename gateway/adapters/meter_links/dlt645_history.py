@@ -105,6 +105,7 @@ class Dlt645History:
         if near:
             self._unproved = number, reading
             return Answered()
+        del self._freezes[number]  # a second reading that is to confirm this one finds the number for itself
         return Answered(history=(reading,))
 
     async def _prove(self, at_ms: int) -> Answered:
@@ -139,6 +140,8 @@ class Dlt645History:
             again = self._not_found.setdefault(at_ms, [n for n in (low - 1, high + 1) if n in self._freezes])
             if again:  # a time that a bad line garbled unnoticed must not lose a day: its neighbours are looked at once more
                 return again.pop()
+            self._freezes.clear()  # and who asks once more finds everything anew
+            del self._not_found[at_ms]
             raise NotThere(f"meter {self._meter} kept no daily freeze of {self._local(at_ms)}")
         since_ms = max(newer)[1] if newer else midnight(local_of(self._clock.now_ms(), self._zone).date(), self._zone)
         days = (local_of(since_ms, self._zone).date() - local_of(at_ms, self._zone).date()).days

@@ -107,6 +107,8 @@ def test_one_question_takes_what_lies_together() -> None:
 
 def test_pauses_are_short_within_the_window_and_grow_after_it() -> None:
     assert [pause_ms(n, 3, late=False) for n in (1, 2, 3)] == [PAUSE_MS, 2 * PAUSE_MS, 3 * PAUSE_MS]
-    after = [pause_ms(n, 3, late=False) for n in range(4, 12)]
+    after = [pause_ms(n, 3, late=False) for n in range(4, 16)]
     assert after[0] == 15 * MINUTE_MS and after == sorted(after) and after[-1] == BACKFILL_LONGEST_MS
+    assert [pause // MINUTE_MS for pause in after[:5]] == [15, 15, 30, 30, 60]
+    assert pause_ms(1, 3, late=True, heard=True) == 5 * MINUTE_MS and pause_ms(1, 3, late=False, heard=True) == PAUSE_MS
     assert pause_ms(1, 3, late=True) == 15 * MINUTE_MS and pause_ms(10_000, 0, late=True) == BACKFILL_LONGEST_MS == 6 * HOUR_MS

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.domain.readings import TOTAL, Billing, Doubt, Quality
 from gateway.domain.requests import RegisterOrder
-from gateway.domain.tariffs import Tariff
 from gateway.services.change_meter import accept_register
+from tests.gateway.price_lists import by_register
 from tests.gateway.services.house import House, account, meter
 
 
@@ -49,7 +49,7 @@ def test_a_meter_is_exchanged_and_every_kwh_is_billed_once(used: House) -> None:
     assert accept(used, last=last, first=first) is None  # the same order again
     assert used.balance() == "98.500000"
     used.later(minutes=15)
-    assert used.read(total="3.00", t1="2.90", t2="0.10") is Quality.CONFIRMED
+    assert used.read(total="3.00", t1="3.00", t2="0.00") is Quality.CONFIRMED
     assert (used.balance(), used.kinds(), used.verified()) == ("97.500000", ["register_renewed"], None)
     entry = used.do(lambda tx: tx.entries_of("customer:A-1", 9))[1].entry
     assert (entry.kind, entry.ref[TOTAL], entry.ref["by"], entry.ref["reason"]) == (
@@ -114,7 +114,7 @@ def test_a_held_rollover_goes_on_by_a_person_s_word(house: House) -> None:
 
 
 def test_a_new_register_without_a_priced_rate_is_refused(house: House) -> None:
-    house.settle(accounts=[account(tariff="odd")], tariffs=[Tariff("odd", "CNY", {"energy_import_t1": 1})], balance="100")
+    house.settle(accounts=[account(tariff="odd")], tariffs=[by_register({"energy_import_t1": 1}, "odd")], balance="100")
     house.read(total="100.00", t1="60.00", t2="40.00")
     house.later(hours=1)
     last, first = kwh("102.00", t1="61.00", t2="41.00"), kwh("0.00", t1="0.00", t2="0.00")

@@ -106,7 +106,7 @@ class TestDays:
         ]  # fmt: skip
         assert meter.asked == ["05060003", "05060103"] and reading.items[0].obis == "1-0:1.8.0"
         await meter.steps(Want.DAY, meter.moment("2026-11-22 00:00"))
-        assert meter.asked[2:] == ["05060103"], "its number is known for today"
+        assert meter.asked[2:] == ["05060003", "05060103"], "what is to confirm the first reading looks for itself"
 
     @pytest.mark.parametrize("dark", [(0,), (1, 2), (3, 4, 5, 6), (0, 2, 4, 6, 8), (10,)])
     async def test_pain_24_midnights_without_power_move_the_numbers(self, dark: tuple[int, ...]) -> None:
@@ -145,6 +145,17 @@ class TestDays:
         await meter.history.perform(HistoryJob("m", Want.DAY, at_ms, at_ms))
         meter.answers["05060001"] = right
         assert only(await meter.steps(Want.DAY, at_ms)).items[0].value == 24
+
+    async def test_who_asks_once_more_for_what_was_not_there_finds_it_by_new_answers(self) -> None:
+        meter = Memory("2026-11-24 10:00")
+        days = days_back(date(2026, 11, 24), 5)
+        meter.freeze(days)
+        right, at_ms = dict(meter.answers), midnight(days[1], meter.zone)
+        meter.answers["05060002"] = encode_minute(datetime(2026, 1, 23))
+        with pytest.raises(NotThere):
+            await meter.steps(Want.DAY, at_ms)
+        meter.answers = right
+        assert only(await meter.steps(Want.DAY, at_ms)).items[0].value == 23
 
     async def test_a_meter_without_any_freeze_refuses_in_its_own_words(self) -> None:
         with pytest.raises(Refused, match="no requested data"):
