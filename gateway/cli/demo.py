@@ -213,7 +213,7 @@ class Demo:
                 for reading in await self._get(f"/api/v1/meters/{house.meter}/readings", **query):
                     for item in reading["items"]:
                         self.witness.hear_reading(house.meter, reading["answered"], item["value"])
-                for line in await self._get(f"/api/v1/accounts/{house.account}/statement", limit="50"):
+                for line in await self._get(f"/api/v1/accounts/{house.account}/entries", limit="50"):
                     if line["kind"] == "charge" and line["at"] >= _rfc3339(self._started):
                         self.witness.hear_charge(line["number"], line["ref"], -Decimal(line["amount"]))
 

@@ -2,6 +2,7 @@
 
 import { all, get, setToken, Unauthorized, watch } from "./api.js";
 import { Chart, clock } from "./chart.js";
+import { StatementView, stating } from "./statement.js";
 import { reading, Table } from "./table.js";
 import { words } from "./words.js";
 
@@ -51,6 +52,7 @@ function drawChosen() {
   const meter = chosen();
   if (!meter) return;
   const account = state.accounts.get(meter.account);
+  $("state-account").hidden = !account;
   $("detail").textContent = [
     meter.account && `account ${meter.account}`,
     `address ${meter.address}`,
@@ -63,7 +65,7 @@ function drawChosen() {
 async function showChosen() {
   const meter = chosen();
   if (!meter) return;
-  history.replaceState(null, "", `#${encodeURIComponent(meter.meter)}`);
+  if (!stating()) history.replaceState(null, "", `#${encodeURIComponent(meter.meter)}`);
   $("detail-title").textContent = meter.meter;
   drawChosen();
   await attempt(() => chart.show(meter, Number($("span").value)));
@@ -134,6 +136,8 @@ async function attempt(task) {
   }
 }
 
+const statement = new StatementView(attempt, () => state.accounts.keys());
+
 const ASK = {
   accounts: async () => { state.accounts = new Map((await all("/api/v1/accounts", "account")).map((a) => [a.account, a])); },
   meters: async () => { state.meters = await all("/api/v1/meters", "meter"); },
@@ -183,10 +187,12 @@ async function start() {
   if ($("login").open) return;
   refresh(null);
   follow();
+  statement.show();
 }
 
 $("find").addEventListener("input", () => { $("empty").hidden = table.find($("find").value) > 0; });
 $("span").addEventListener("change", showChosen);
+$("state-account").addEventListener("click", () => statement.open(chosen()?.account));
 $("login").addEventListener("close", () => {
   setToken($("token").value);
   start();

@@ -13,6 +13,11 @@ const off = (ms) => `${Math.round(Math.abs(ms) / 1000)} s ${ms < 0 ? "slow" : "f
 
 const KINDS = {
   gateway_started: ["info", () => "The gateway started"],
+  store_restored: ["bad", (d) => `The store was restored from a backup of ${d.backup}: no money is taken until banks and centre agree`],
+  payments_brought_in: ["info", (d) => `${d.new} missing payments of ${list(d.banks)} were brought in by ${d.by}`],
+  bank_agreed: ["info", (d) => `Bank ${d.bank} agrees from ${d.first} to ${d.last} (${d.count} payments, ${d.total} ${d.currency}), says ${d.by}`],
+  centre_agreed: ["info", (d) => `The centre has ${d.seq === null ? `nothing to say: ${d.reason}` : `received up to ${d.seq}`}, says ${d.by}`],
+  money_released: ["ok", (d) => `Money is taken again, says ${d.by}`],
   configuration_changed: ["info", () => "The configuration was changed"],
   history_unavailable: ["warn", (d) => `Values of the past will never come (${d.want}): ${d.text}`],
   completeness_missed: ["warn", (d) => `Collection ${d.scheme} of ${d.day} on line ${d.line}: ${d.complete} % of ${d.target} %`],
@@ -35,6 +40,8 @@ const KINDS = {
   reading_suspect: ["warn", (d) => `A reading is not believed${d.text ? `: ${d.text}` : ""}`],
   bill_held: ["bad", (d) => `Billing is held${d.text ? `: ${d.text}` : ""}`],
   bill_released: ["ok", (d) => `Billing goes on${d.held_ms ? `; it was held since ${when(d.held_ms)}` : ""}`],
+  tariff_changed: ["info", (d) => `Tariff ${d.tariff}: version ${plain(d.version)} holds from ${d.from_day}`],
+  fee_basis_missing: ["warn", (d) => plain(d.text)],
   register_renewed: ["info", (d) => `Register renewed (${plain(d.change)}, by ${d.by}): ${d.last_wh / 1000} kWh, then ${d.first_wh / 1000} kWh`],
   clock_off: ["warn", (d) => `The meter's clock is ${off(d.offset_ms)}`],
   clock_set: ["ok", (d) => `The meter's clock was set; it was ${off(d.was_ms)}`],

@@ -25,19 +25,19 @@ from gateway.adapters.http.views import (
     AccountView,
     CommandView,
     DeviceView,
+    EntryView,
     EventView,
     MeterView,
     ReadingView,
-    StatementLine,
     account_view,
     as_json,
     command_view,
     device_view,
     event_view,
     meter_view,
+    newest_entries,
     reading_view,
     rfc3339,
-    statement,
 )
 from gateway.domain.meters import Account
 from gateway.domain.requests import SupplyOrder
@@ -126,7 +126,7 @@ class OperatorApi:
             ("/api/v1/meters", self.meters, list[MeterView]),
             ("/api/v1/meters/{meter}/readings", self.readings, list[ReadingView]),
             ("/api/v1/accounts", self.accounts, list[AccountView]),
-            ("/api/v1/accounts/{account}/statement", self.statement, list[StatementLine]),
+            ("/api/v1/accounts/{account}/entries", self.entries, list[EntryView]),
             ("/api/v1/accounts/{account}/balance_history", self.balance_history, BalanceHistory),
             ("/api/v1/events", self.events, list[EventView]),
             ("/api/v1/commands", self.commands, list[CommandView]),
@@ -194,9 +194,9 @@ class OperatorApi:
 
         return as_json(await self._cases.read(query))
 
-    async def statement(self, account: Id, limit: Limit = 100) -> Response:
+    async def entries(self, account: Id, limit: Limit = 100) -> Response:
         """The account's newest ledger entries, newest first."""
-        return await self._of_account(account, lambda tx, found: statement(tx, found, limit))
+        return await self._of_account(account, lambda tx, found: newest_entries(tx, found, limit))
 
     async def balance_history(self, account: Id, since: Since = None) -> Response:
         """The balance over time for a chart."""

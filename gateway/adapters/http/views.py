@@ -116,7 +116,7 @@ class AccountView:
 
 
 @dataclass(frozen=True, slots=True)
-class StatementLine:
+class EntryView:
     """One ledger entry as it touched a customer's balance: `amount` exact to six decimals, `balance_after` as shown to people."""
 
     number: int
@@ -236,7 +236,7 @@ def moved_micro(posted: PostedEntry, ledger_account: str) -> int:
     return sum(leg.micro for leg in posted.entry.legs if leg.account == ledger_account)
 
 
-def statement(tx: Tx, account: Account, limit: int) -> list[StatementLine]:
+def newest_entries(tx: Tx, account: Account, limit: int) -> list[EntryView]:
     """The newest entries of an account, newest first, each with the balance after it."""
     name = ledger.customer(account.id)
     balance = tx.balance(name, account.currency)
@@ -244,7 +244,7 @@ def statement(tx: Tx, account: Account, limit: int) -> list[StatementLine]:
     for posted in tx.entries_of(name, limit):
         entry, moved = posted.entry, moved_micro(posted, name)
         shown = format_money(balance, account.currency)
-        line = StatementLine(
+        line = EntryView(
             posted.number, rfc3339(entry.at_ms), entry.kind.value, exact_money(moved), shown, entry.currency, dict(entry.ref)
         )
         lines.append(line)

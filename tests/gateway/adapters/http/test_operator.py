@@ -60,16 +60,16 @@ async def test_lists_are_paged_by_limit_and_after(operator: httpx2.AsyncClient, 
     assert [element[what] for element in (await operator.get(path)).json()] == seen
 
 
-async def test_a_statement_shows_exact_amounts_and_the_balance_after_each(operator: httpx2.AsyncClient, street: Street) -> None:
+async def test_entries_show_exact_amounts_and_the_balance_after_each(operator: httpx2.AsyncClient, street: Street) -> None:
     for kwh in ("100.00", "100.00", "101.01", "101.01"):
         street.now_ms += 60_000
         street.read("bus-1-1", energy_import=kwh)
-    lines = (await operator.get("/api/v1/accounts/A-1/statement")).json()
+    lines = (await operator.get("/api/v1/accounts/A-1/entries")).json()
     assert [(line["kind"], line["amount"], line["balance_after"]) for line in lines] == [
         ("charge", "-0.623170", "19.37"),
         ("opening", "20.000000", "20.00"),
     ]
-    assert (await operator.get("/api/v1/accounts/A-1/statement?limit=1")).json() == lines[:1]
+    assert (await operator.get("/api/v1/accounts/A-1/entries?limit=1")).json() == lines[:1]
 
 
 async def test_readings_since_then_oldest_first_and_by_quantity(operator: httpx2.AsyncClient, street: Street) -> None:
@@ -259,7 +259,7 @@ async def test_acting_always_needs_the_token(
         ("/api/v1/meters/bus-1-9/readings", 404, "not_found", None),
         ("/api/v1/meters/bus-1-1/readings?since=yesterday", 422, "invalid", "since"),
         ("/api/v1/meters/bus-1-1/readings?since=2026-11-21T00:00:00", 422, "invalid", "since"),
-        ("/api/v1/accounts/nobody/statement", 404, "not_found", None),
+        ("/api/v1/accounts/nobody/entries", 404, "not_found", None),
         ("/api/v1/accounts/nobody/balance_history", 404, "not_found", None),
         ("/api/v1/commands/none", 404, "not_found", None),
         ("/api/v1/commands/a%00b", 422, "invalid", "command"),
@@ -284,5 +284,5 @@ async def test_a_line_that_is_down_is_shown_so(operator: httpx2.AsyncClient, str
 async def test_the_openapi_document_holds_the_whole_api(operator: httpx2.AsyncClient) -> None:
     document = (await operator.get("/openapi.json")).json()
     assert {path for path in document["paths"] if not path.startswith("/api/v1/")} == {"/healthz", "/metrics"}
-    assert len(document["paths"]) == 17
+    assert len(document["paths"]) == 18
     assert document["components"]["schemas"]["MeterView"]["properties"].keys() >= {"meter", "relay", "last_reading"}

@@ -1,0 +1,1 @@
+"""What people keep or print: statements as JSON, CSV and PDF."""
