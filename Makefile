@@ -1,9 +1,10 @@
 # A newcomer needs two of these: `make demo` and `make test`. ARGS goes to the program that the target runs.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz proof lock clean
+.PHONY: help demo test check bench fuzz mutants proof lock clean
 bin := .venv/bin
 compile := $(bin)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+mutants := pytest pytest-asyncio pytest-timeout hypothesis alembic msgspec sqlalchemy structlog tzdata
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -34,6 +35,11 @@ fuzz:  ## 10^6 structure-aware and 10^6 random inputs (minutes), e.g. ARGS="--in
 	@scripts/install fuzz
 	@python=.venv-fuzz/bin/python; [ -e .venv-fuzz/installed ] || python=$(bin)/python; exec $$python -m tests.fuzz $(ARGS)
 
+mutants:  ## does a test notice each change in the money's code? (half an hour), e.g. ARGS="ledger" or ARGS=--write for tests/MUTANTS.md
+	@scripts/install dev
+	@scripts/install mutation
+	@exec nice .venv-mutation/bin/python -m tests.mutants $(ARGS)
+
 proof:  ## the tests at full scale (long); their figures are added to tests/PROOF.md
 	@scripts/install dev
 	@scripts/install mosquitto
@@ -50,6 +56,8 @@ lock:  ## write the locks anew after a change in pyproject.toml; ARGS=--upgrade 
 	echo dlt645==3.2.0 | $(compile) $(ARGS) - -o requirements-peers-dlt645.lock
 	echo python-dlt645==0.1.4 | $(compile) $(ARGS) - -o requirements-peers-python-dlt645.lock
 	printf 'atheris==3.0.0\npymodbus\n' | $(compile) $(ARGS) -c requirements.lock - -o requirements-fuzz.lock
+	echo mutmut==3.8.1 $(mutants) | tr ' ' '\n' | \
+		$(compile) $(ARGS) -c requirements.lock -c requirements-dev.lock - -o requirements-mutation.lock
 
 clean:  ## remove what make has made here
-	rm -rf .venv .venv-fuzz .venv-peers dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-fuzz .venv-mutation .venv-peers dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.adapters.clock import kernel_synchronised
 from gateway.adapters.profile_facts import count_wh, rollover_wh, switch_facts, values
 from gateway.adapters.profiles import profile
 from gateway.bootstrap.schemes import schemes_of
+from gateway.bootstrap.tariffs import tariffs_of
 from gateway.domain.credit import CreditPolicy
 from gateway.domain.limits import LoadLimit
 from gateway.domain.meters import Account, Meter
-from gateway.domain.tariffs import Tariff
 from gateway.domain.units import parse_money, parse_signed_money
 from gateway.services.load_archive import Archive, Opening
 from gateway.services.ports import Site
@@ -31,9 +33,9 @@ def site_of(settings: Settings) -> Site:
     )
 
 
-def archive_of(settings: Settings) -> Archive:
-    """Accounts, meters, tariffs and schemes of the configuration as the domain knows them."""
-    tariffs = [Tariff(t.id, t.currency, t.prices()) for t in settings.tariff]
+def archive_of(settings: Settings, folder: Path) -> Archive:
+    """Accounts, meters, tariffs and schemes of the configuration in this folder as the domain knows them. Raises SettingsError."""
+    tariffs = tariffs_of(settings.tariff, folder, settings.gateway.zone)
     openings = [_opening(settings, n) for n in range(len(settings.account))]
     return Archive(tariffs, openings, archive_meters(settings), schemes_of(settings))
 
@@ -60,8 +62,11 @@ def _opening(settings: Settings, number: int) -> Opening:
             agreement=account.agreement,
             never_cut=account.never_cut,
             closed=account.closed,
+            terms=account.terms(),
+            debt=account.debt.terms(account.currency) if account.debt else None,
         ),
         parse_money(account.opening, account.currency) if account.opening else 0,
+        parse_money(account.debt.opening, account.currency) if account.debt else 0,
     )
 
 

@@ -28,12 +28,14 @@ from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
 from gateway.adapters.http.guard import new_application
 from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
 from gateway.adapters.http.protect_api import ProtectApi
+from gateway.adapters.http.reopen_api import ReopenApi
 from gateway.adapters.http.stream import Stream
 from gateway.adapters.store import Store, StoreError, lock
 from gateway.bootstrap.archive import archive_of, site_of
 from gateway.bootstrap.crew import Crew
 from gateway.bootstrap.examine import CannotStart, passwords_of, store_url
 from gateway.bootstrap.lines import build_lines
+from gateway.bootstrap.reopening import reopen_cases
 from gateway.bootstrap.vitals import Vitals
 from gateway.domain.requests import Protection, SupplyOrder, TopUp
 from gateway.domain.supply import Command
@@ -65,7 +67,7 @@ class ByHand:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         """Takes the data directory and opens the store. Raises Taken, CannotStart."""
-        self._settings = settings
+        self._settings, self._folder = settings, folder
         self._open = contextlib.ExitStack()
         self._clock, self._wake = Clock(), Wake()
         self._meters: set[str] = set()
@@ -130,7 +132,7 @@ class ByHand:
         now_ms, site = self._clock.now_ms(), self._site()
 
         def start(tx: Tx) -> None:
-            load_archive(tx, archive_of(self._settings), site, now_ms)
+            load_archive(tx, archive_of(self._settings, self._folder), site, now_ms)
             recover(tx, site, now_ms)
 
         self.store.write_now(start)
@@ -147,6 +149,8 @@ class ByHand:
         cases = OperatorUseCases(self.store.read, self._order, new_id=lambda: secrets.token_hex(8))
         app.include_router(OperatorApi(cases, vitals, Stream(self.store.read, vitals), auth, now_ms).router())
         app.include_router(ProtectApi(self._protect, self.store.read, auth, now_ms).router())
+        reopening = reopen_cases(self.store, self._settings.bank.zone, self._site, now_ms, lambda why: None)
+        app.include_router(ReopenApi(reopening, auth).router())
         if self._settings.bank.enabled:
             terms = BankTerms(self._settings.bank.zone, MOST_BALANCE_MICRO, masked)
             app.include_router(BankApi(BankUseCases(self._topup, self.store.read), terms, now_ms).router())

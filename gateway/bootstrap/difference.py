@@ -13,15 +13,20 @@ BY_NAME = ("line", "meter", "account", "tariff", "scheme")
 """Tables of named things, each added, removed or changed by itself."""
 
 AT_ANY_TIME = (
-    *("gateway.passwords", "clock.source", "clock.keep_meters"),
+    *("gateway.passwords", "clock.source", "clock.keep_meters", "ledger.close_after_days"),
     *("store.readings_days", "store.acknowledged_days", "store.acknowledged_money_days"),
 )
 """Other keys that are looked up whenever they are needed; what is not named here wants a restart."""
 
 
-def changes(old: Settings, new: Settings, *, passwords: bool = False) -> Changes:
-    """What the new configuration changes. passwords: the file of passwords holds others now."""
+def changes(old: Settings, new: Settings, *, passwords: bool = False, tariffs: Sequence[str] = ()) -> Changes:
+    """What the new configuration changes. passwords: the file of passwords holds others now. tariffs: those whose content, also
+    in files of their own, is another."""
     parts = {table: _parts(_named(old, table), _named(new, table)) for table in BY_NAME}
+    known = parts["tariff"]
+    parts["tariff"] = Parts(
+        known.added, known.removed, tuple(id for id in _named(new, "tariff") if id in {*known.changed, *tariffs} - {*known.added})
+    )
     return Changes(
         lines=parts["line"],
         meters=parts["meter"],

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from gateway.adapters.profile_facts import gives, notice
 from gateway.adapters.profiles import profile
-from gateway.adapters.store import Store, StoreError, store_file
+from gateway.adapters.store import store_file
 from gateway.bootstrap.lines import Passwords, examine_lines, has_switch
 from gateway.bootstrap.schemes import examine_schemes
-from gateway.services.verify_ledger import verify_ledger
+from gateway.bootstrap.tariffs import priced_registers, tariffs_of
+from gateway.domain.price_list import Tariff
 from gateway.settings import Account, Meter, Settings, SettingsError, secret_file
 
 
@@ -48,15 +49,6 @@ def store_url(settings: Settings, folder: Path) -> str:
     return settings.store.url or sqlite_url(folder / settings.gateway.data)
 
 
-def verify(url: str) -> tuple[int, str | None]:
-    """Entries checked and the first finding; works beside a running gateway."""
-    try:
-        with Store.open(url, read_only=True) as store:
-            return store.read_now(verify_ledger)
-    except StoreError as problem:
-        raise CannotStart(str(problem)) from None
-
-
 def examine(settings: Settings, folder: Path) -> Report:
     """What the settings alone cannot see: profiles, passwords, round times against the delays of load limits."""
     errors: list[str] = []
@@ -67,12 +59,17 @@ def examine(settings: Settings, folder: Path) -> Report:
         errors.append(str(problem))
     rounds, problems = examine_lines(settings, passwords)
     errors += problems + examine_schemes(settings)
+    tariffs: dict[str, Tariff] = {}
+    try:
+        tariffs = {tariff.id: tariff for tariff in tariffs_of(settings.tariff, folder, settings.gateway.zone)}
+    except SettingsError as problem:
+        errors += problem.errors
     lines = [LineReport(line.id, sum(m.line == line.id for m in settings.meter), rounds.get(line.id, 0)) for line in settings.line]
     for account in settings.account:
         meters = [meter for meter in settings.meter if meter.account == account.id]
         errors += [f"account {account.id}: {text}" for text in _unseen_load(account, meters, rounds, settings.live().instant_s)]
-        if not problems:
-            errors += [f"account {account.id}: {text}" for text in _unpriced(account, meters, settings)]
+        if not problems and account.tariff in tariffs:
+            errors += [f"account {account.id}: {text}" for text in _unpriced(account, meters, tariffs[account.tariff])]
     return Report(lines, errors, [] if problems else _notices(settings))
 
 
@@ -99,13 +96,14 @@ def _unseen_load(account: Account, meters: Sequence[Meter], rounds: Mapping[str,
     return errors
 
 
-def _unpriced(account: Account, meters: Sequence[Meter], settings: Settings) -> list[str]:
-    """Registers that the account's tariff prices and one of its meters does not give: its bill would be held for ever."""
-    prices = next((tariff.prices() for tariff in settings.tariff if tariff.id == account.tariff), {})
-    return [
+def _unpriced(account: Account, meters: Sequence[Meter], tariff: Tariff) -> list[str]:
+    """A currency that is not the account's, and registers that the tariff prices and one of the account's meters does not give: its
+    bill would be held for ever."""
+    foreign = f"is in {account.currency}, but tariff {tariff.id} prices in {tariff.currency}"
+    return [foreign] * (tariff.currency != account.currency) + [
         f"tariff {account.tariff} prices {register}, which meter {meter.name} does not give"
         for meter in meters
-        for register in prices
+        for register in priced_registers(tariff)
         if not gives(profile(meter.profile), register)
     ]
 

@@ -25,7 +25,9 @@ from gateway.adapters.http.guard import new_application
 from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
 from gateway.adapters.http.pages import page_router
 from gateway.adapters.http.reload import ReloadApi
+from gateway.adapters.http.reopen_api import ReopenApi
 from gateway.adapters.http.server import Listener, ListenError
+from gateway.adapters.http.statements import StatementApi
 from gateway.adapters.http.stream import Stream
 from gateway.adapters.meter_links.dlt645_clock import ClockBroadcast
 from gateway.adapters.mqtt_link import Broker, MqttLink
@@ -37,18 +39,22 @@ from gateway.bootstrap.examine import CannotStart, examine, passwords_of, store_
 from gateway.bootstrap.guests import hang_tools
 from gateway.bootstrap.lines import BuiltLine, build_lines
 from gateway.bootstrap.reload import Reloader
+from gateway.bootstrap.reopening import reopen_cases
 from gateway.bootstrap.schemes import keep_of, wishes
+from gateway.bootstrap.statements import stating
 from gateway.bootstrap.vitals import Vitals
 from gateway.domain.events import EventKind
 from gateway.domain.requests import SupplyOrder, TopUp
 from gateway.entrypoints import limit_loop
 from gateway.entrypoints.downlink import Downlink
+from gateway.entrypoints.ledger_loop import close_months, expire_transfers
 from gateway.entrypoints.line_loop import Housekeeping, LineLoop, Wake
 from gateway.entrypoints.outbox_loop import OutboxLoop
 from gateway.entrypoints.upkeep_loop import keep_up
 from gateway.services import announce, collect, keep_clock
 from gateway.services.apply_topup import MOST_BALANCE_MICRO, apply_topup, masked
 from gateway.services.load_archive import load_archive
+from gateway.services.money_held import why_held
 from gateway.services.order_supply import order_supply
 from gateway.services.plan import LinePlan
 from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome, Tx, Unavailable
@@ -68,6 +74,10 @@ STOP_S = 4.0
 """SIGTERM ends us within 5 s (contract.md 2): what has not ended by then is cancelled."""
 
 
+GATEWAY = "gateway"
+"""Key in `meta`: whose store it is, for its backups."""
+
+
 class Gateway:
     """One gateway on one data directory. Build it, `run` it once."""
 
@@ -83,7 +93,7 @@ class Gateway:
         self._fatal = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         try:
-            self.passwords = passwords_of(settings, folder)
+            self.passwords, self.archive = passwords_of(settings, folder), archive_of(settings, folder)
             self._open.enter_context(lock(self.data))
             self.store = self._open.enter_context(Store.open(store_url(settings, folder), on_fatal=self._on_fatal))
             self.crew = Crew(build_lines(settings, self.passwords, self.clock), self._line_loop)
@@ -121,10 +131,14 @@ class Gateway:
         limits = _again_and_again("limits", lambda: limit_loop.watch(self, self.site, self.clock))
         reloads = _again_and_again("reload", lambda: self.reload.on(self.reload_asked))
         upkeep = _again_and_again("upkeep", lambda: keep_up(self, next_fire, lambda: keep_of(self.settings), self.site, self.clock))
+        transfers = _again_and_again("transfers", lambda: expire_transfers(self, self.site, self.clock))
+        closings = _again_and_again(
+            "closings", lambda: close_months(self, lambda: self.settings.ledger.close_after_days, self.site, self.clock)
+        )
         vitals = _again_and_again("vitals", self.vitals.watch)
         work: list[Coroutine[object, object, object]] = [
             *(self.crew.run(), self.listener.serve()),
-            *(limits, reloads, upkeep, vitals),
+            *(limits, reloads, upkeep, transfers, closings, vitals),
         ]
         if self.link is not None:
             outbox = OutboxLoop(self, self.link, self._outbox_wake.listener(), self.clock, by=self.settings.uplink.acknowledge)
@@ -189,13 +203,15 @@ class Gateway:
     def _prepare(self) -> None:
         now_ms, site = self.clock.now_ms(), self.site()
 
-        def start(tx: Tx) -> int:
-            load_archive(tx, archive_of(self.settings), site, now_ms)
+        def start(tx: Tx) -> tuple[int, str | None]:
+            if tx.meta(GATEWAY) != site.gateway:
+                tx.set_meta(GATEWAY, site.gateway)
+            load_archive(tx, self.archive, site, now_ms)
             in_flight = recover(tx, site, now_ms)
             announce.event(tx, EventKind.GATEWAY_STARTED, now_ms, version=__version__, in_flight=in_flight)
-            return in_flight
+            return in_flight, why_held(tx)
 
-        in_flight = self.store.write_now(start)
+        in_flight, self.vitals.money_held = self.store.write_now(start)
         log.info("started", gateway=self.settings.gateway.id, in_flight=in_flight, notices=list(self.store.notices))
 
     def _mqtt(self) -> MqttLink | None:
@@ -230,16 +246,26 @@ class Gateway:
         cases = OperatorUseCases(self.read, self.order, new_id=lambda: secrets.token_hex(8))
         auth = OperatorAuth(operator_token(self.data / http.token_file), open_get=http.open_get)
         app.include_router(OperatorApi(cases, self.vitals, stream, auth, self.clock.now_ms).router())
+        state = stating(self.read, self.settings.gateway.id, self.settings.gateway.zone, self.clock.now_ms)
+        app.include_router(StatementApi(state, auth).router())
         app.include_router(ReloadApi(self.reload, auth).router())
+        reopening = reopen_cases(self, bank.zone, self.site, self.clock.now_ms, self._money_waits)
+        app.include_router(ReopenApi(reopening, auth).router())
         wish = wishes(self.write, self.site, self.clock.now_ms)
         app.include_router(CompletenessApi(self.read, wish, auth, self.settings.meter_zone, self.clock.now_ms).router())
         hang_tools(app, self, auth)
         if bank.enabled:
             terms = BankTerms(bank.zone, MOST_BALANCE_MICRO, masked)
-            app.include_router(BankApi(BankUseCases(self.topup, self.read), terms, self.clock.now_ms).router())
+            cases_of_banks = BankUseCases(self.topup, self.read, lambda: self.vitals.money_held)
+            app.include_router(BankApi(cases_of_banks, terms, self.clock.now_ms).router())
         app.include_router(page_router())
         host, _, port = http.listen.rpartition(":")
         return Listener(app, host.strip("[]"), int(port), before_stop=stream.close)
+
+    def _money_waits(self, why: str | None) -> None:
+        """What health says after an act; the lines look for what was ordered by it."""
+        self.vitals.money_held = why
+        self._wake.notify()
 
     def _on_fatal(self, sentence: str) -> None:
         """Called in the writer's thread."""

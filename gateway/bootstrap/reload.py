@@ -19,7 +19,7 @@ from gateway.bootstrap.examine import CannotStart, examine, passwords_of
 from gateway.bootstrap.lines import Before, Passwords, build_lines
 from gateway.domain.events import EventKind, Json
 from gateway.services import announce
-from gateway.services.load_archive import load_archive
+from gateway.services.load_archive import Archive, load_archive
 from gateway.services.ports import Tx, Unavailable
 from gateway.services.run_command import recover
 from gateway.settings import Settings, SettingsError, load
@@ -29,9 +29,10 @@ log = structlog.get_logger()
 
 
 class Running(Protocol):
-    """The gateway that is changed. `settings` is what it goes by from moment to moment."""
+    """The gateway that is changed. `settings` is what it goes by from moment to moment, `archive` what it took over with them."""
 
     settings: Settings
+    archive: Archive
 
     @property
     def crew(self) -> Crew: ...
@@ -50,6 +51,7 @@ class _Found:
 
     settings: Settings
     passwords: Passwords
+    archive: Archive
 
 
 class Reloader:
@@ -88,14 +90,15 @@ class Reloader:
         gateway, old = self._gateway, self._gateway.settings
         found = await asyncio.to_thread(look, self._file, named, old)
         new = found.settings
-        changed = changes(old, new, passwords=found.passwords != gateway.passwords)
+        files = [tariff.id for tariff in found.archive.tariffs if tariff not in gateway.archive.tariffs]
+        changed = changes(old, new, passwords=found.passwords != gateway.passwords, tariffs=files)
         if not changed:
             return changed
         lines = build_lines(new, gateway.passwords, gateway.clock, Before(old, gateway.crew.lines))
 
         async def commit(ending: Collection[str]) -> None:
-            await gateway.write(lambda tx: _take_over(tx, new, changed, ending, gateway.clock.now_ms()))
-            gateway.settings = new
+            await gateway.write(lambda tx: _take_over(tx, found.archive, new, changed, ending, gateway.clock.now_ms()))
+            gateway.settings, gateway.archive = new, found.archive
             gateway.passwords.take(found.passwords)
 
         try:
@@ -115,20 +118,20 @@ def look(file: Path, named: str | None, old: Settings) -> _Found:
         new = load(file)
         if errors := examine(new, folder).errors:
             raise NotReloaded(errors, valid=False)
-        passwords = passwords_of(new, folder)
+        passwords, archive = passwords_of(new, folder), archive_of(new, folder)
     except SettingsError as problem:
         raise NotReloaded(problem.errors, valid=False) from None
     except CannotStart as problem:
         raise NotReloaded([str(problem)], valid=False) from None
     if needed := restarts(old, new):
         raise NotReloaded(needed, valid=True)
-    return _Found(new, passwords)
+    return _Found(new, passwords, archive)
 
 
-def _take_over(tx: Tx, new: Settings, changed: Changes, ending: Collection[str], now_ms: int) -> None:
+def _take_over(tx: Tx, archive: Archive, new: Settings, changed: Changes, ending: Collection[str], now_ms: int) -> None:
     """One transaction. What a line that ends here had in flight is uncertain, as after a start."""
     site = site_of(new)
-    load_archive(tx, archive_of(new), site, now_ms)
+    load_archive(tx, archive, site, now_ms)
     recover(tx, site, now_ms, lines=ending)
     announce.event(tx, EventKind.CONFIGURATION_CHANGED, now_ms, meter=None, account=None, **_counts(changed))
 

@@ -10,6 +10,8 @@ import typer
 
 from gateway import __version__
 from gateway.cli import (
+    accounts,
+    backup,
     bench,
     capture,
     central,
@@ -22,10 +24,12 @@ from gateway.cli import (
     protect,
     read,
     reload,
+    reopen,
     run,
     scan,
     sim,
     supply,
+    tariffs,
     topup,
 )
 from gateway.cli.answers import Failure
@@ -54,7 +58,7 @@ def _options(
 
 for verbs in (
     *(demo, run, reload, check, lines, sim, central, decode, topup),
-    *(supply, protect, ledger, read, scan, doctor, capture, bench),
+    *(supply, protect, ledger, tariffs, read, scan, doctor, capture, bench, backup, reopen, accounts),
 ):
     verbs.register(app)
 

@@ -11,8 +11,8 @@ from gateway.cli.tariff_text import kwh_text, price_text
 from gateway.domain.charge_refs import LINE, lines_of
 from gateway.domain.events import Json
 from gateway.domain.ledger import PostedEntry
-from gateway.domain.pricing import ChargeLine
 from gateway.domain.readings import TOTAL
+from gateway.domain.tariffs import ChargeLine
 from gateway.domain.vending import Vended
 
 

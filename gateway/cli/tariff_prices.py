@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 from gateway.cli.answers import Failure
 from gateway.domain.calendars import Calendar, calendar_of
 from gateway.domain.price_list import Tariff, Terms
-from gateway.domain.pricing import Charge, PeriodUse, Portion, UnpricedRegister, charge, portions
 from gateway.domain.readings import TOTAL, Registers
+from gateway.domain.tariffs import Charge, PeriodUse, Portion, UnpricedRegister, charge, portions
 from gateway.domain.units import kwh_to_wh
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,7 +71,7 @@ def answering() -> Iterator[None]:
 
 
 def price(tariff: Tariff, terms: Terms, series: Sequence[Sequence[Registers]], before: Before = NOTHING) -> Priced:
-    """The cost from the first register to the last. Fees are those from the first moment on. Raises like pricing.portions.
+    """The cost from the first register to the last. Fees are those from the first moment on. Raises like tariffs.portions.
 
     Rates are told by the meter's registers where all values have them, else by the clock.
     """

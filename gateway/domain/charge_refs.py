@@ -7,7 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from gateway.domain.price_list import Rate
-from gateway.domain.pricing import ChargeLine
+from gateway.domain.tariffs import ChargeLine
+
+FREEZE = "freeze"
+"""The reason of a correction that a reading of the past brought about; any other is a person's."""
 
 LINE = "line:"
 """Begins the keys of lines, in their order: line:0, line:1, ..."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 
 from gateway.domain.credit import CreditPolicy, CreditState
+from gateway.domain.debt_terms import DebtTerms
 from gateway.domain.limits import WITHIN_LIMIT, LimitState, LoadLimit
+from gateway.domain.price_list import Terms
 
 
 class SwitchKind(StrEnum):
@@ -69,12 +71,16 @@ class Meter:
         return self.cut_with_account and self.switch is not SwitchKind.NONE
 
 
+NO_TERMS = Terms()
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Who pays, and the state that the rules keep about it. Money itself stands in the ledger only.
 
     warned_ms: when the notice ladder of the present low balance was completed; None while it is not.
-    protect_until_ms: supply protect ends then; None means no protection.
+    protect_until_ms: supply protect ends then; None means no protection. terms: what its tariff must know of it, as agreed.
+    priced_since: ISO day from which its present tariff prices it, None: from the first. debt: None where none is recovered.
     """
 
     id: str
@@ -90,6 +96,14 @@ class Account:
     credit: CreditState = CreditState.NORMAL
     warned_ms: int | None = None
     limit_state: LimitState = WITHIN_LIMIT
+    terms: Terms = NO_TERMS
+    priced_since: str | None = None
+    debt: DebtTerms | None = None
+
+    def terms_for(self, tariff: str) -> Terms:
+        """The terms as far as this tariff is concerned: under the present one there was no service before it."""
+        days = [day for day in (self.terms.since_day, self.priced_since) if day is not None]
+        return replace(self.terms, since_day=max(days, default=None)) if tariff == self.tariff else self.terms
 
     def protected(self, now_ms: int) -> bool:
         """Whether supply protect holds at this moment."""

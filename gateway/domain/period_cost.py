@@ -140,7 +140,7 @@ def _allowance(book: Calendar, terms: Terms, use: PeriodUse, tranches: Sequence[
     for tranche in tranches:
         version = book.versions[tranche.version]
         free_wh = max(min(used_wh + tranche.total_wh, version.free_wh) - used_wh, 0)
-        kind, rungs = _rungs(book, terms, use, tranche.version) if free_wh else (None, ())
+        kind, rungs = _rungs(book, terms, use, tranche.version)
         if kind is StepKind.BLOCK and version.steps is not None:
             lowest = rungs or (Rung(0, None, version.steps.amounts[0], ""),)
             for number, wh, rung in climbed(lowest, stepped_wh, stepped_wh + free_wh):

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from gateway.domain.charge_refs import LINE, lines_of
 from gateway.domain.ledger import Entry, EntryKind, PostedEntry
 from gateway.domain.price_list import Rate, Tariff
-from gateway.domain.pricing import ChargeLine
 from gateway.domain.readings import TOTAL
 from gateway.domain.slots import local_of, midnight
 from gateway.domain.statement import CORRECTION, MOST_LINES, CannotState, Energy, Line, Move, Receipt, Section, Sum, sums_of
+from gateway.domain.tariffs import ChargeLine
 
 Find = Callable[[int], PostedEntry | None]
 Price = Callable[[str], Tariff | None]

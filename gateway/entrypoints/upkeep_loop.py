@@ -6,7 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, TypeVar
+from zoneinfo import ZoneInfo
 
+from gateway.domain.slots import day_of
+from gateway.services.accrue_fees import accrue_fees, fees_due
 from gateway.services.collect import miss_live
 from gateway.services.completeness import forget_days, judge_days
 from gateway.services.open_slots import NextFire, open_slots, something_due
@@ -50,9 +53,13 @@ async def keep_up(store: Store, next_fire: NextFire, keep: Callable[[], Keep], s
     The first round waits for its time too: what was missed while nobody was there may be had by then.
     """
     loop = asyncio.get_running_loop()
-    round_at = loop.time() + ROUND_S
+    round_at, day = loop.time() + ROUND_S, ""
     while True:
         await open_due(store, next_fire, site(), clock)
+        today = day_of(clock.now_ms(), ZoneInfo(site().zone))
+        if today != day or loop.time() >= round_at:
+            await book_fees(store, site(), clock)
+            day = today
         if loop.time() >= round_at:
             await tidy(store, keep(), site(), clock)
             round_at = loop.time() + ROUND_S
@@ -68,6 +75,18 @@ async def open_due(store: Store, next_fire: NextFire, site: Site, clock: WallClo
         if not await store.write(lambda tx: open_slots(tx, next_fire, site, now_ms)):
             break
     await store.write(lambda tx: miss_live(tx, site, now_ms, MISSED_AT_ONCE))
+
+
+async def book_fees(store: Store, site: Site, clock: WallClock) -> None:
+    """What time has brought each account since it was last looked at: at the start, at every local midnight, and every round, for
+    tariffs of another zone and accounts that are new."""
+    now_ms = clock.now_ms()
+    due = await store.read(lambda tx: [account.id for account in tx.accounts() if fees_due(tx, account.id, now_ms)])
+    for account in due:
+        more = True
+        while more:
+            more = await store.write(lambda tx, account=account: accrue_fees(tx, account, site, now_ms))  # type: ignore[misc]
+            await asyncio.sleep(BREATH_S if more else 0)
 
 
 async def tidy(store: Store, keep: Keep, site: Site, clock: WallClock) -> None:

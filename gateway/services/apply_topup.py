@@ -15,26 +15,31 @@ from gateway.domain.supply import Verb
 from gateway.domain.units import MICRO, format_money
 from gateway.services import announce
 from gateway.services.judge_account import judge_account
+from gateway.services.money_held import SERIES, must_be_open
 from gateway.services.ports import InvalidField, Payment, Site, TopUpOutcome, TopUpVerdict, Tx
 from gateway.services.post_entry import post_entry
+from gateway.services.recover_debt import recover_debt
 from gateway.services.switching import CREDIT
 
 MOST_BALANCE_MICRO = 999_999 * MICRO
 """What a meter's register can show (prepayment.md f): a top-up that would pass it is refused before the bank is told yes."""
 
 
-def apply_topup(tx: Tx, topup: TopUp, site: Site, now_ms: int) -> TopUpOutcome:
+def apply_topup(tx: Tx, topup: TopUp, site: Site, now_ms: int, *, missed: bool = False) -> TopUpOutcome:
     """Post a payment, or give the stored answer for its identity.
 
     Known identity: the stored payment, REPEATED, or CONFLICT with the differing field; a stored refusal stays what it is.
-    New: REFUSED on the merits (stored), InvalidField (binds nothing), else POSTED with receipt, and supply is judged at once.
+    New: REFUSED on the merits (stored), InvalidField or MoneyHeld (bind nothing), else POSTED with receipt, and supply is judged
+    at once. missed: a restored ledger lacks it (services/reopen), whatever its day.
     """
     if topup.amount_micro <= 0:
         raise InvalidField("amount", "a payment is greater than zero")
     known = tx.payment(topup.identity)
     if known is not None:
         return _known(known, topup)
-    if abs(topup.accounting_date - topup.today) > timedelta(days=1):
+    if not missed:
+        must_be_open(tx)
+    if not missed and abs(topup.accounting_date - topup.today) > timedelta(days=1):
         text = f"accounting_date {topup.accounting_date} is not between yesterday and tomorrow ({topup.today} here)"
         raise InvalidField("accounting_date", text)
     account = tx.account(topup.account)
@@ -88,13 +93,15 @@ def _payment(topup: TopUp, now_ms: int) -> Payment:
 def _post(tx: Tx, account: Account, topup: TopUp, site: Site, now_ms: int) -> Payment:
     identity = topup.identity
     ref = {"bank": identity.bank, "institution": identity.institution, "scope": identity.scope, "serial": identity.serial}
+    ref["accounting_date"] = topup.accounting_date.isoformat()
     legs = (
         Leg(ledger.customer(account.id), topup.amount_micro),
         Leg(ledger.bank_clearing(identity.bank), -topup.amount_micro),
     )
     posted = post_entry(tx, Entry(EntryKind.TOPUP, topup.currency, legs, now_ms, ref))
+    to_debt = recover_debt(tx, account, topup.amount_micro, posted.number, site, now_ms)
     account = judge_account(tx, account.id, site, now_ms)
-    receipt = _receipt(tx, account, topup, posted.number, site, now_ms)
+    receipt = _receipt(tx, account, topup, posted.number, to_debt, site, now_ms)
     payment = replace(_payment(topup, now_ms), receipt=receipt, entry=posted.number)
     tx.add_payment(payment)
     announce.balance(tx, account, now_ms)
@@ -111,12 +118,11 @@ def _post(tx: Tx, account: Account, topup: TopUp, site: Site, now_ms: int) -> Pa
     return payment
 
 
-def _receipt(tx: Tx, account: Account, topup: TopUp, number: int, site: Site, now_ms: int) -> str:
+def _receipt(tx: Tx, account: Account, topup: TopUp, number: int, to_debt: int, site: Site, now_ms: int) -> str:
     """The receipt document as canonical JSON; stored and sent byte for byte the same for ever."""
     micro = topup.amount_micro
-    zero = format_money(0, topup.currency)
     document = {
-        "receipt_no": f"{site.gateway}-{number:010d}",
+        "receipt_no": f"{site.gateway}-{tx.meta(SERIES) or ''}{number:010d}",
         "bank": topup.identity.bank,
         "institution": topup.identity.institution,
         "serial": topup.identity.serial,
@@ -125,9 +131,9 @@ def _receipt(tx: Tx, account: Account, topup: TopUp, number: int, site: Site, no
         "holder": masked(account.holder),
         "amount": format_money(micro, topup.currency),
         "currency": topup.currency,
-        "to_credit": format_money(micro, topup.currency),
-        "to_debt": zero,
-        "fees": zero,
+        "to_credit": format_money(micro - to_debt, topup.currency),
+        "to_debt": format_money(to_debt, topup.currency),
+        "fees": format_money(0, topup.currency),
         "balance_after": format_money(tx.balance(ledger.customer(account.id), account.currency), account.currency),
         "booked_at": _rfc3339(now_ms),
         "gateway": site.gateway,

@@ -9,7 +9,7 @@ from decimal import Decimal
 from gateway.domain.meters import Meter
 from gateway.domain.readings import TOTAL, Billing, Doubt, Item, Registers, agree, energy_registers, turned_over
 from gateway.domain.requests import RegisterOrder, valid_id
-from gateway.domain.tariffs import UnpricedRegister
+from gateway.services.charge_energy import Unpriced
 from gateway.services.judge_account import judge_account
 from gateway.services.ports import Site, Tx
 from gateway.services.record_reading import bound_of, renew_register
@@ -41,9 +41,9 @@ def accept_register(tx: Tx, order: RegisterOrder, site: Site, now_ms: int) -> st
         why["second"] = order.second
     try:
         renew_register(tx, meter, before.confirmed or last, last, first, why, now_ms)
-    except UnpricedRegister as unpriced:
+    except Unpriced as unpriced:
         return str(unpriced)
-    tx.save_billing(_begun(before, first))
+    tx.save_billing(_begun(before, first, paid=meter.account is not None))
     tx.set_meta(key, _content(order))
     if meter.account is not None:
         judge_account(tx, meter.account, site, now_ms)
@@ -100,9 +100,9 @@ def _registers(meter: Meter, kwh: Mapping[str, Decimal], at_ms: int) -> Register
     return Registers(at_ms, wh) if isinstance(wh, dict) and wh.keys() == kwh.keys() else None
 
 
-def _begun(before: Billing, first: Registers) -> Billing:
-    """Held by nothing, and not yet billed beyond the new beginning."""
-    first_wh = first.wh[TOTAL] if before.first_wh is None else before.first_wh
+def _begun(before: Billing, first: Registers, *, paid: bool) -> Billing:
+    """Held by nothing, and not yet billed beyond the new beginning; where nobody pays the bill begins here."""
+    first_wh = before.first_wh if paid and before.first_wh is not None else first.wh[TOTAL]
     begun = Billing(before.meter, first, first_wh=first_wh, renewals=before.renewals + 1)
     return replace(begun, moved_ms=first.at_ms, still_ms=first.at_ms)
 

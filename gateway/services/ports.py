@@ -6,18 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.domain.clocks import MeterClock
+from gateway.domain.debt_terms import Accrual
+from gateway.domain.estimates import Estimate
 from gateway.domain.events import Event, Json, Outgoing, Topic
 from gateway.domain.jobs import Want
-from gateway.domain.ledger import PostedEntry
+from gateway.domain.ledger import JournalRow, PostedEntry
 from gateway.domain.meters import Account, Meter
+from gateway.domain.period_use import PeriodUse
+from gateway.domain.price_list import Tariff
 from gateway.domain.readings import Billing, Item, Quality, Reading, Source
 from gateway.domain.requests import PaymentIdentity
 from gateway.domain.schemes import Completeness, Scheme, Slot, Tally
+from gateway.domain.statement import Move
 from gateway.domain.supply import Command
-from gateway.domain.tariffs import Tariff
+from gateway.domain.transfers import Transfer
 
 
 class Duplicate(Exception):
@@ -45,6 +50,48 @@ class Payment:
     problem: str | None = None
     detail: str | None = None
     entry: int | None = None
+
+
+class Paid(NamedTuple):
+    """The money of a payment that an entry posted: what a verifier compares with that entry."""
+
+    entry: int
+    bank: str
+    institution: str
+    scope: str
+    serial: str
+    account: str
+    amount_micro: int
+    currency: str
+    accounting_date: str
+    status: str
+
+
+class BankDay(NamedTuple):
+    """What a bank is reconciled by."""
+
+    bank: str
+    accounting_date: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A period that is closed. entry: the entry that says so; upto: the last entry of the period; hash: that entry's."""
+
+    entry: int
+    upto: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Posted payments of one bank in one currency: how many, and their sum in micro-units."""
+
+    bank: str
+    currency: str
+    count: int
+    micro: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +179,32 @@ class Tx(Protocol):
         """Those read on this line."""
 
     def save_meter(self, meter: Meter) -> None: ...
-    def tariff(self, tariff: str) -> Tariff | None: ...
-    def save_tariff(self, tariff: Tariff) -> None: ...
+    def price_list(self, tariff: str) -> Tariff | None: ...
+    def save_price_list(self, tariff: Tariff) -> None: ...
+
+    # what money by tariff depends on
+    def priced(self, tariff: str) -> bool:
+        """Whether any account was ever priced by this tariff."""
+
+    def period_use(self, account: str, tariff: str, period: str) -> PeriodUse | None: ...
+    def period_uses(self, account: str, tariff: str) -> Sequence[PeriodUse]:
+        """All of them, oldest first; a year's steps stand behind the month that begins with them."""
+
+    def save_period_use(self, account: str, tariff: str, use: PeriodUse) -> None: ...
+    def add_estimate(self, estimate: Estimate) -> None: ...
+    def estimates_of(self, meter: str, at_ms: int) -> Sequence[Estimate]:
+        """Those within whose span this moment lies, oldest entry first."""
+
+    def drop_estimate(self, entry: int) -> None: ...
+    def drop_estimates(self, meter: str, before_ms: int) -> None:
+        """Forgets those that end by then."""
+
+    def accrual(self, account: str) -> Accrual | None: ...
+    def save_accrual(self, accrual: Accrual) -> None: ...
 
     # readings
-    def add_reading(self, reading: Reading, point: str, quality: Quality, stored_ms: int) -> int:
-        """Stores it and renews the meter's latest items; gives its number."""
+    def add_reading(self, reading: Reading, point: str, quality: Quality, stored_ms: int) -> None:
+        """Stores it and renews the meter's latest items."""
 
     def readings(self, meter: str, since_ms: int, limit: int) -> Sequence[StoredReading]:
         """Oldest first."""
@@ -156,8 +223,27 @@ class Tx(Protocol):
         """Stores the entry and moves the balances by its legs. Duplicate if the number is taken."""
 
     def entries(self, after: int, limit: int) -> Sequence[PostedEntry]: ...
+    def entry(self, number: int) -> PostedEntry | None: ...
+    def journal_rows(self, after: int, limit: int) -> Sequence[JournalRow]:
+        """Like entries, as they are stored, also where they are unsound."""
+
     def entries_of(self, ledger_account: str, limit: int) -> Sequence[PostedEntry]:
         """The newest entries with a leg on this ledger account, newest first."""
+
+    def entries_on(self, ledger_account: str, after: int, upto: int, limit: int) -> Sequence[PostedEntry]:
+        """The entries with a leg on this ledger account and a number above `after`, not above `upto`, oldest first."""
+
+    def moves_on(self, ledger_account: str, after: int, upto: int, limit: int) -> Sequence[Move]:
+        """Like entries_on, of each entry only what it moved on this account."""
+
+    def entry_before(self, at_ms: int) -> int:
+        """Number of the last entry that was booked before this moment, 0 for none: where a period ends.
+
+        By the journal's own time (ledger.booked): an entry of a clock that was set back belongs to those before it.
+        """
+
+    def balance_at(self, ledger_account: str, currency: str, number: int) -> int:
+        """Micro-units after this entry."""
 
     def balance(self, ledger_account: str, currency: str) -> int:
         """Micro-units, 0 for an account without entries."""
@@ -165,9 +251,50 @@ class Tx(Protocol):
     def balances(self) -> Mapping[tuple[str, str], int]:
         """(currency, ledger account) -> micro-units."""
 
+    def taken(self, first: str, last: str) -> Sequence[Taken]:
+        """Of the posted payments with accounting dates in this span (ISO, both included), by bank and currency."""
+
     def payment(self, identity: PaymentIdentity) -> Payment | None: ...
     def add_payment(self, payment: Payment) -> None:
         """Duplicate if the identity is known."""
+
+    def paid(self, after: int, upto: int) -> Sequence[Paid]:
+        """The payments posted by entries of these numbers (after < number <= upto)."""
+
+    def paid_by_day(self) -> Mapping[BankDay, int]:
+        """Micro-units of all payments that an entry posted."""
+
+    def add_reversal(self, entry: int, reverses: int) -> None:
+        """Links two entries of the journal that mirror each other. Duplicate if the other is reversed already."""
+
+    def reversals(self, after: int, upto: int) -> Mapping[int, int]:
+        """Of reversing entries with these numbers: the entry that each reverses."""
+
+    def reversed_by(self, number: int) -> int | None:
+        """The entry that reverses this one."""
+
+    # transfers
+    def transfer(self, transfer: str) -> Transfer | None: ...
+    def add_transfer(self, transfer: Transfer) -> None:
+        """Duplicate if the id is known."""
+
+    def save_transfer(self, transfer: Transfer) -> None:
+        """Its state and its end; refused for one that has ended."""
+
+    def due_transfers(self, now_ms: int, limit: int) -> Sequence[Transfer]:
+        """Pending ones whose time is over, longest due first."""
+
+    def transfers(self, after: int, upto: int) -> Sequence[Transfer]:
+        """Those that an entry of these numbers began or ended."""
+
+    # closings
+    def closings(self) -> Sequence[Closing]:
+        """Oldest first."""
+
+    def closing_state(self, entry: int) -> str | None:
+        """The state that this closing fixed."""
+
+    def add_closing(self, closing: Closing, state: str) -> None: ...
 
     # commands
     def add_command(self, command: Command) -> None:
@@ -222,7 +349,8 @@ class Tx(Protocol):
         """Changes what is there."""
 
     def due_slots(self, line: str, want: Want, now_ms: int, limit: int, *, late: bool) -> Sequence[Slot]:
-        """Expected ones that may be asked for now: those within their windows, by its end, or those after, longest due first."""
+        """Of each meter the first expected one that may be asked for now: within its window, by its end, or after it, longest due
+        first, and then none that only a live reading could fill."""
 
     def slots(self, meter: str, want: Want, from_ms: int, to_ms: int, limit: int) -> Sequence[Slot]:
         """In any state, both ends included, oldest first."""
@@ -307,6 +435,10 @@ JsonObject = dict[str, Json]
 
 class Unavailable(Exception):
     """The store cannot do this now (disk full, I/O error, too many waiting): nothing happened, it may be repeated."""
+
+
+class MoneyHeld(Exception):
+    """No money is taken now, for a reason of ours in one sentence; nothing is decided, and it may be repeated."""
 
 
 class InvalidField(ValueError):

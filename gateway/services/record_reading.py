@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.domain import ledger
+from gateway.domain.estimates import by_rate
 from gateway.domain.events import EventKind, Json
 from gateway.domain.ledger import Entry, EntryKind, Leg
-from gateway.domain.meters import Account, Contact, Meter
+from gateway.domain.meters import Contact, Meter
 from gateway.domain.readings import (
     TOTAL,
     Billing,
@@ -27,8 +28,8 @@ from gateway.domain.readings import (
     unusable,
 )
 from gateway.domain.supply import SwitchReading
-from gateway.domain.tariffs import Line, UnpricedRegister, charge
 from gateway.services import announce
+from gateway.services.charge_energy import Unpriced, charge_energy, must_be_priced
 from gateway.services.judge_account import judge_account
 from gateway.services.ports import Site, Tx
 from gateway.services.post_entry import post_entry
@@ -96,7 +97,7 @@ def _bill(tx: Tx, meter: Meter, wh: dict[str, int] | Doubt, at_ms: int, site: Si
     verdict = judge(before, new, bound_of(meter), flow_wms, rates_matter=total_alone(before, new) and _by_rate(tx, meter))
     try:
         billing = _settle(tx, meter, before, verdict, now_ms)
-    except UnpricedRegister as unpriced:
+    except Unpriced as unpriced:
         held_ms = at_ms if before.held_ms is None else before.held_ms
         tx.save_billing(replace(before, held=Doubt.UNPRICED, held_ms=held_ms, suspects=0, suspect=None))
         _tell(tx, meter, before, Doubt.UNPRICED, str(unpriced), now_ms)
@@ -109,8 +110,8 @@ def _bill(tx: Tx, meter: Meter, wh: dict[str, int] | Doubt, at_ms: int, site: Si
 def _by_rate(tx: Tx, meter: Meter) -> bool:
     """Whether this meter's bill needs its rate registers."""
     account = tx.account(meter.account or "")
-    tariff = tx.tariff(account.tariff) if account else None
-    return tariff is not None and TOTAL not in tariff.prices
+    tariff = tx.price_list(account.tariff) if account else None
+    return tariff is not None and by_rate(tariff)
 
 
 def _flow(tx: Tx, meter: Meter, billing: Billing, new: Registers, site: Site) -> tuple[Billing, int]:
@@ -136,13 +137,13 @@ def _flow(tx: Tx, meter: Meter, billing: Billing, new: Registers, site: Site) ->
 
 
 def _settle(tx: Tx, meter: Meter, before: Billing, verdict: Judgement, now_ms: int) -> Billing:
-    """Charge what became billable; the billing as it then stands. Raises UnpricedRegister before anything is posted."""
+    """Charge what became billable; the billing as it then stands. Raises what is in `Unpriced` before anything is posted."""
     start, end, billing = before.confirmed, verdict.billable, verdict.billing
     if start is not None and end is not None:
         if verdict.turned is not None:
             last, first = verdict.turned
             if meter.account is not None:
-                _priced(tx, meter, first, end)
+                must_be_priced(tx, meter, first, end)
             start = renew_register(tx, meter, start, last, first, {"change": "rollover", "by": "two blocks in a row"}, now_ms)
         if meter.account is not None:
             charge_energy(tx, meter, start, end, now_ms)
@@ -174,7 +175,7 @@ def renew_register(
     tx: Tx, meter: Meter, start: Registers, last: Registers, first: Registers, why: dict[str, str], now_ms: int
 ) -> Registers:
     """A register ends at `last` and goes on from `first`: billed to its end, and an entry of its own in the journal, so that every
-    charged Wh can be followed. Gives where the bill goes on. Raises UnpricedRegister before anything is posted."""
+    charged Wh can be followed. Gives where the bill goes on. Raises what is in `Unpriced` before anything is posted."""
     account = tx.account(meter.account or "")
     if account is not None:
         charge_energy(tx, meter, start, last, now_ms)
@@ -186,32 +187,3 @@ def renew_register(
     data: dict[str, Json] = {"last_wh": last.wh[TOTAL], "first_wh": first.wh[TOTAL], **why}
     announce.event(tx, EventKind.REGISTER_RENEWED, now_ms, meter=meter.id, account=meter.account, **data)
     return first
-
-
-def charge_energy(tx: Tx, meter: Meter, start: Registers, end: Registers, now_ms: int) -> None:
-    """Post what the account owes for the energy between two registers; nothing where none flowed. Raises UnpricedRegister."""
-    account, lines = _priced(tx, meter, start, end)
-    total = sum(line.amount_micro for line in lines)
-    if total == 0 and start.wh == end.wh:
-        return
-    post_entry(tx, _entry(account, meter, lines, start, end, total, now_ms))
-    announce.balance(tx, account, now_ms)
-
-
-def _priced(tx: Tx, meter: Meter, start: Registers, end: Registers) -> tuple[Account, tuple[Line, ...]]:
-    account = tx.account(meter.account or "")
-    tariff = tx.tariff(account.tariff) if account else None
-    if account is None or tariff is None:
-        raise LookupError(f"meter {meter.id} has no account with a tariff in the archive")
-    return account, charge(tariff, start, end)
-
-
-def _entry(
-    account: Account, meter: Meter, lines: tuple[Line, ...], start: Registers, end: Registers, total: int, now_ms: int
-) -> Entry:
-    ref: dict[str, str] = {"meter": meter.id, "tariff": account.tariff, "from_ms": str(start.at_ms), "to_ms": str(end.at_ms)}
-    ref[TOTAL] = f"{start.wh[TOTAL]}-{end.wh[TOTAL]}"
-    for line in lines:
-        ref[f"line:{line.register}"] = f"{line.from_wh}-{line.to_wh}@{line.price_micro_per_kwh}={line.amount_micro}"
-    legs = (Leg(ledger.customer(account.id), -total), Leg(ledger.revenue("energy"), total))
-    return Entry(EntryKind.CHARGE, account.currency, legs, now_ms, ref)

@@ -21,6 +21,7 @@ from gateway.domain.supply import (
     next_state,
 )
 from gateway.services import announce
+from gateway.services.money_held import held
 from gateway.services.ports import Site, Tx
 
 CREDIT = "credit:energy_debt"
@@ -52,7 +53,7 @@ def circumstances(tx: Tx, account: Account, site: Site, now_ms: int) -> Circumst
             break
         oldest = min(oldest or now_ms, billing.confirmed.at_ms)
     local = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=now_ms)).astimezone(ZoneInfo(site.zone))
-    return Circumstances(now_ms, local, oldest, site.clock_trusted, site.path_alive)
+    return Circumstances(now_ms, local, oldest, site.clock_trusted, site.path_alive and held(tx) is None)
 
 
 def hold_open(tx: Tx, account: Account, cause: CutCause, reason: str, site: Site, now_ms: int) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ from gateway.domain.transfers import (
     resolve_entry,
     resolved,
 )
-from gateway.services.ports import Tx
+from gateway.services import announce
+from gateway.services.judge_account import judge_account
+from gateway.services.ports import Site, Tx
 from gateway.services.post_entry import post_entry
 
 EXPIRED_AT_ONCE = 100
@@ -74,6 +76,16 @@ def expire_due(tx: Tx, now_ms: int, limit: int = EXPIRED_AT_ONCE) -> int:
     for transfer in due:
         _end(tx, transfer.id, TransferEvent.EXPIRE, now_ms, {"reason": "its time is over"})
     return len(due)
+
+
+def expire_and_judge(tx: Tx, site: Site, now_ms: int) -> int:
+    """Like expire_due; whose money came back is judged by it, and may have supply again."""
+    accounts = {transfer.account: None for transfer in tx.due_transfers(now_ms, EXPIRED_AT_ONCE)}
+    voided = expire_due(tx, now_ms)
+    for account in accounts:
+        if tx.account(account) is not None:
+            announce.balance(tx, judge_account(tx, account, site, now_ms), now_ms)
+    return voided
 
 
 def _end(tx: Tx, ident: str, event: TransferEvent, now_ms: int, why: Mapping[str, str]) -> Transfer:

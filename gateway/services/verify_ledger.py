@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gateway.domain.audit import TRANSFERS, Books, books_of, digest
+from gateway.domain.charge_refs import FREEZE
 from gateway.domain.ledger import EntryKind, JournalRow
 from gateway.domain.price_list import RoundingPlace
 from gateway.domain.readings import TOTAL
@@ -23,6 +24,9 @@ LOOKED_UP = 10_000
 
 USING = USE_CHARGING | {EntryKind.REVERSAL.value}
 """Kinds that say or undo how much energy was charged."""
+
+BY_ITSELF = frozenset({EntryKind.CHARGE.value})
+"""The kind that most entries are of, and of which the store keeps nothing else to compare."""
 
 _OWN = ("customer", "undelivered", "debt", "emergency")
 
@@ -62,9 +66,14 @@ class Verification:
         paid = {payment.entry: payment for payment in self.tx.paid(first, last)}
         reversals = self.tx.reversals(first, last)
         moves = {number: transfer for transfer in self.tx.transfers(first, last) for number in _numbers(transfer)}
+        noted = {*paid, *reversals, *moves, *self.closings}
         for row in page:
             number = row.number
             self.finding = self.books.take(row, self._row)
+            if row.kind in BY_ITSELF and number not in noted and self.finding is None:  # nearly all of them
+                self.finding = self.uses.take(row, rounded=self._rounds((row.ref or {}).get("tariff", "")))
+                if self.finding is None:
+                    continue
             if self.finding is None and (row.kind == EntryKind.TOPUP or number in paid):
                 self.finding = self._paid(row, paid.get(number))
             if self.finding is None and (row.kind == EntryKind.REVERSAL or number in reversals):
@@ -84,8 +93,12 @@ class Verification:
         """Adds up the energy that a charge names, and takes off what a reversal undoes."""
         if row.kind != EntryKind.REVERSAL:
             return self.uses.take(row, rounded=self._rounds((row.ref or {}).get("tariff", "")))
-        undone = self._row(int((row.ref or {}).get("reverses", 0)))
-        return None if undone is None else self.uses.take(undone, -1, rounded=True)
+        ref = row.ref or {}
+        undone = self._row(int(ref.get("reverses", 0)))
+        if undone is None:
+            return None
+        rounded = self._rounds((undone.ref or {}).get("tariff", ""))
+        return self.uses.take(undone, -1, rounded=rounded, by_hand=ref.get("reason") != FREEZE)
 
     def _rounds(self, tariff: str) -> bool:
         """Whether this tariff rounds its lines."""

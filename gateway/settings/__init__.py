@@ -1,6 +1,8 @@
-"""The configuration: one TOML file (contract.md 7). Its tables stand in `document`, lines in `lines`, single values in `words`."""
+"""The configuration: one TOML file (contract.md 7). Its tables stand in `document`, accounts in `accounts`, lines in `lines`,
+tariffs in `tariffs`, single values in `words`."""
 
-from gateway.settings.document import Account, Meter, Scheme, Settings, SettingsError, load, secret_file
+from gateway.settings.accounts import Account
+from gateway.settings.document import Meter, Scheme, Settings, SettingsError, load, secret_file
 from gateway.settings.lines import Line, Rs485
 from gateway.settings.words import service_url
 

@@ -16,9 +16,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from gateway.domain.units import parse_money, parse_price, parse_signed_money
+from gateway.settings.accounts import Account
 from gateway.settings.lines import Line, shared_ports
-from gateway.settings.words import Address, Currency, Id, Listen, Price, Ratio, Service, Table, Zone
+from gateway.settings.tariffs import Tariff
+from gateway.settings.words import Address, Id, Listen, Ratio, Service, Table, Zone
 
 
 class SettingsError(ValueError):
@@ -43,6 +44,12 @@ class Store(Table):
     readings_days: Annotated[int, Field(ge=40, le=36_500)] = 396
     acknowledged_days: Annotated[int, Field(ge=1, le=3_650)] = 7
     acknowledged_money_days: Annotated[int, Field(ge=1, le=3_650)] = 90
+
+
+class Ledger(Table):
+    """close_after_days: how long after its end a month is closed; late readings of it have been billed by then."""
+
+    close_after_days: Annotated[int, Field(ge=1, le=3_650)] = 40
 
 
 class Http(Table):
@@ -120,79 +127,6 @@ class Meter(Table):
         return Fraction(self.ct) * Fraction(self.pt)
 
 
-class Policy(Table):
-    """Thresholds as decimal strings in the account's currency."""
-
-    low: str = "20.00"
-    cut: str = "0.00"
-    close: str = "0.00"
-    close_inclusive: bool = False
-    reconnect: Literal["close", "allow"] = "allow"
-    no_cut_hours: bool = True
-
-
-class Limit(Table):
-    power_w: Annotated[int, Field(ge=1)]
-    delay_s: Annotated[int, Field(ge=1)]
-    pause_s: Annotated[int, Field(ge=1)] = 60
-    recloses: Annotated[int, Field(ge=0, le=100)] = 3
-
-
-class Account(Table):
-    id: Id
-    currency: Currency
-    tariff: Id
-    holder: str = ""
-    agreement: str | None = None
-    opening: str | None = None
-    never_cut: bool = False
-    closed: bool = False
-    policy: Policy = Policy()
-    limit: Limit | None = None
-
-    @model_validator(mode="after")
-    def _money(self) -> Self:
-        for name in ("low", "cut", "close"):
-            parse_signed_money(getattr(self.policy, name), self.currency)
-        if self.opening is not None:
-            parse_money(self.opening, self.currency)
-        if parse_signed_money(self.policy.low, self.currency) < parse_signed_money(self.policy.cut, self.currency):
-            raise ValueError("policy.low must not lie below policy.cut: nobody would be warned before the cut")
-        return self
-
-
-class Rate(Table):
-    """One price of a two-rate tariff and the meter's rate registers that it covers."""
-
-    registers: Annotated[list[Annotated[int, Field(ge=1, le=63)]], Field(min_length=1)]
-    price: Price
-
-
-class Tariff(Table):
-    id: Id
-    currency: Currency
-    kind: Literal["flat", "two_rate"]
-    price: Price | None = None
-    peak: Rate | None = None
-    valley: Rate | None = None
-
-    @model_validator(mode="after")
-    def _prices(self) -> Self:
-        if self.kind == "flat" and (self.price is None or self.peak or self.valley):
-            raise ValueError("a flat tariff has a price and no rates")
-        if self.kind == "two_rate" and (self.price is not None or self.peak is None or self.valley is None):
-            raise ValueError("a two_rate tariff has [peak] and [valley], each with registers and price")
-        if self.peak and self.valley and set(self.peak.registers) & set(self.valley.registers):
-            raise ValueError("a rate register stands in both peak and valley")
-        return self
-
-    def prices(self) -> dict[str, int]:
-        """Micro-units per kWh by energy register."""
-        if self.price is not None:
-            return {"energy_import": parse_price(self.price)}
-        return {f"energy_import_t{n}": parse_price(r.price) for r in (self.peak, self.valley) if r for n in r.registers}
-
-
 class Scheme(Table):
     """What is collected, and when. billing_s, instant_s, switch_s: how often the live scheme polls each group, in seconds.
 
@@ -233,6 +167,7 @@ class Settings(Table):
 
     gateway: Gateway
     store: Store = Store()
+    ledger: Ledger = Ledger()
     http: Http = Http()
     bank: Bank = Bank()
     mqtt: Mqtt | None = None
@@ -325,7 +260,7 @@ def _across(settings: Settings) -> list[str]:
         tariff = tariffs.get(account.tariff)
         if tariff is None:
             errors.append(f"account {account.id}: there is no tariff {account.tariff}")
-        elif tariff.currency != account.currency:
+        elif tariff.currency is not None and tariff.currency != account.currency:
             errors.append(f"account {account.id}: is in {account.currency}, but tariff {tariff.id} prices in {tariff.currency}")
     host = settings.http.listen.rpartition(":")[0].strip("[]")
     if settings.bank.enabled and settings.bank.signatures == "off" and host not in ("127.0.0.1", "::1", "localhost"):

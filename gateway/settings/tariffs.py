@@ -14,14 +14,12 @@ from gateway.domain import price_list
 from gateway.domain.price_list import GapSplit, RoundingMode, RoundingPlace, Season
 from gateway.domain.price_list import Rate as RateClass
 from gateway.domain.readings import TOTAL
+from gateway.domain.tariff_change import ALWAYS
 from gateway.domain.units import parse_money, parse_price
 from gateway.settings import tariff_parts as parts
 from gateway.settings.tariff_parts import PowerFactors
 from gateway.settings.tariff_words import Amount, Day, EnergyWh, Name, PerMille, RateName, Resets
 from gateway.settings.words import Currency, Id, Price, Table, Zone
-
-ALWAYS = "1970-01-01"
-"""The day from which a tariff without versions holds: no reading is older."""
 
 Register = Annotated[int, Field(ge=1, le=63)]
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.bootstrap.archive import archive_of
 from gateway.bootstrap.examine import examine
+from gateway.domain.debt_terms import DebtTerms
+from gateway.domain.price_list import Terms
 from gateway.settings import Settings, SettingsError, load, secret_file
 
 GOOD = """
@@ -49,6 +52,20 @@ def errors(tmp_path: Path, text: str) -> list[str]:
     return [error.removeprefix(f"{tmp_path}/gateway.toml: ") for error in caught.value.errors]
 
 
+def debt(**changes: str) -> str:
+    """A table of an account's debt."""
+    values = {"opening": "120.00", "share": "20%", "weekly_cap": "30.00", "agreement": "A 1", "since": "2025-12-20", **changes}
+    return "[account.debt]\n" + "".join(f'{key} = "{value}"\n' for key, value in values.items())
+
+
+def test_what_a_tariff_and_an_agreement_must_know_of_an_account(tmp_path: Path) -> None:
+    terms = 'tariff = "flat"\nsince = "2024-02-29"\npersons = 5\nkva = "31.5"\n'
+    [opening] = archive_of(settings(tmp_path, GOOD.replace('tariff = "flat"\n', terms + debt())), tmp_path).accounts
+    assert opening.account.terms == Terms("2024-02-29", 5, 31_500)
+    assert opening.account.debt == DebtTerms("A 1", 200, "2025-12-20", 30_000_000)
+    assert opening.debt_micro == 120_000_000
+
+
 def test_a_good_file_loads_and_a_meter_is_named_by_its_place(tmp_path: Path) -> None:
     assert settings(tmp_path, GOOD).meter[0].name == "a-1"
 
@@ -73,6 +90,13 @@ def test_a_good_file_loads_and_a_meter_is_named_by_its_place(tmp_path: Path) -> 
         ('currency = "CNY"\ntariff', 'currency = "EUR"\ntariff', "account A: is in EUR, but tariff flat prices in CNY"),
         ('tariff = "flat"', 'tariff = "none"', "account A: there is no tariff none"),
         ('tariff = "flat"', 'tariff = "flat"\nopening = "1"', "account[0]: money in CNY is written with exactly 2 decimals"),
+        ('tariff = "flat"', 'tariff = "flat"\nsince = "2026-02-30"', "account[0].since: '2026-02-30' is no date"),
+        ('tariff = "flat"', 'tariff = "flat"\nkva = 315', "account[0].kva: a contract is a string in kVA"),
+        ('tariff = "flat"', 'tariff = "flat"\npersons = -1', "account[0].persons: Input should be greater than or equal to 0"),
+        ('tariff = "flat"', f'tariff = "flat"\n{debt()}'.replace('agreement = "A 1"', ""), "account[0].debt.agreement: is missing"),
+        ('tariff = "flat"', f'tariff = "flat"\n{debt(share="0%")}', "account[0].debt: share must lie between 0.1% and 100%"),
+        ('tariff = "flat"', f'tariff = "flat"\n{debt(opening="0.00")}', "account[0]: debt.opening must be above zero"),
+        ('tariff = "flat"', f'tariff = "flat"\n{debt(weekly_cap="30")}', "account[0]: money in CNY is written with exactly"),
         ('tariff = "flat"', 'tariff = "flat"\npolicy = {low = "-1.00"}', "account[0]: policy.low must not lie below policy.cut"),
         ('account = "A"', 'account = "B"', "meter a-1: there is no account B"),
         ('line = "a"\naddress', 'line = "b"\naddress', "meter b-1: there is no line b"),

@@ -22,7 +22,7 @@ from gateway.adapters.http.reads import Reads
 from gateway.adapters.http.views import PROBLEM_DOCUMENT, as_json
 from gateway.domain.requests import PaymentIdentity, TopUp
 from gateway.domain.units import DECIMALS, parse_money
-from gateway.services.ports import InvalidField, Payment, TopUpOutcome, TopUpVerdict, Unavailable
+from gateway.services.ports import InvalidField, MoneyHeld, Payment, TopUpOutcome, TopUpVerdict, Unavailable
 
 ANSWER_WITHIN_S = 4.5
 """We promise an answer within 5 s; later the bank hears `unavailable` and repeats, while the posting goes on."""
@@ -33,10 +33,14 @@ MOST_UNANSWERED = 1024
 
 @dataclass(frozen=True, slots=True)
 class BankUseCases:
-    """What the interface can have done. `topup` raises ports.InvalidField and ports.Unavailable, `read` the latter."""
+    """What the interface can have done. `topup` raises ports.InvalidField, MoneyHeld and Unavailable, `read` the latter.
+
+    held: why no money is taken now, in one sentence; None when it is.
+    """
 
     topup: Callable[[TopUp], Awaitable[TopUpOutcome]]
     read: Reads
+    held: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class BankApi:
 
     async def topup(self, request: Request, x_bank: BankHeader = "demo") -> Response:
         """Credit an account once. First time 201; the same identity and content again 200 with the same receipt."""
-        topup = self._topup(checked(TopUpForm, await read_object(request)), x_bank)
+        topup = topup_of(checked(TopUpForm, await read_object(request)), x_bank, self._today())
         outcome = await self._post(topup)
         if outcome.verdict is TopUpVerdict.CONFLICT:
             detail = f"serial {topup.identity.serial} was used before with another {outcome.field}"
@@ -121,6 +125,8 @@ class BankApi:
         """What is booked under a serial: the same envelope as the payment's answer; a stored refusal carries its problem."""
         identity = PaymentIdentity(x_bank, institution, "", serial)
         payment = await self._cases.read(lambda tx: tx.payment(identity))
+        if payment is None and (waits := self._cases.held()) is not None:
+            raise unavailable(f"serial {serial} is not booked in what was restored, which proves nothing: {waits}")
         if payment is None:
             raise Problem("not_found", f"nothing is booked under serial {serial} now")
         return _envelope(payment, 200)
@@ -132,17 +138,8 @@ class BankApi:
             raise Problem("unknown_account", f"account {account} is not known here")
         return as_json(view)
 
-    def _topup(self, form: TopUpForm, bank: str) -> TopUp:
-        return TopUp(
-            identity=PaymentIdentity(bank, form.institution, "", form.serial),
-            account=form.account,
-            amount_micro=_amount(form),
-            currency=form.currency,
-            paid_at=_paid_at(form.paid_at),
-            accounting_date=_accounting_date(form.accounting_date),
-            today=datetime.fromtimestamp(self._now_ms() / 1000, self._zone).date(),
-            channel=form.channel,
-        )
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._now_ms() / 1000, self._zone).date()
 
     async def _post(self, topup: TopUp) -> TopUpOutcome:
         """The posting runs to its end even when nobody waits any more: a payment is never half asked."""
@@ -158,6 +155,8 @@ class BankApi:
             return task.result()
         except Unavailable:
             raise unavailable() from None
+        except MoneyHeld as waits:
+            raise unavailable(str(waits)) from None
         except InvalidField as error:
             raise Problem("invalid", str(error), field=error.field) from None
 
@@ -165,6 +164,20 @@ class BankApi:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, so that nothing complains about an error nobody waited for
+
+
+def topup_of(form: TopUpForm, bank: str, today: date) -> TopUp:
+    """The payment that a bank's form asks for. Problem `invalid` names the field."""
+    return TopUp(
+        identity=PaymentIdentity(bank, form.institution, "", form.serial),
+        account=form.account,
+        amount_micro=_amount(form),
+        currency=form.currency,
+        paid_at=_paid_at(form.paid_at),
+        accounting_date=_accounting_date(form.accounting_date),
+        today=today,
+        channel=form.channel,
+    )
 
 
 def _amount(form: TopUpForm) -> int:

@@ -10,6 +10,8 @@ import pytest
 
 from gateway.adapters.http.reload import Changes, NotReloaded, Parts
 from gateway.domain.events import EventKind
+from gateway.domain.period_use import PeriodUse
+from gateway.domain.price_list import Tariff
 from gateway.domain.requests import SupplyOrder
 from gateway.domain.supply import CommandState, Verb
 from tests.gateway.bootstrap.conftest import MakeSite
@@ -31,6 +33,12 @@ def picture(site: Site, *, but: str = "") -> dict[str, object]:
 
 def archived(site: Site) -> dict[str, tuple[str, str, str | None]]:
     return {m.id: (m.line, m.address, m.account) for m in site.gateway.store.read_now(lambda tx: tx.meters())}
+
+
+def price_list(site: Site, tariff: str) -> Tariff:
+    found = site.gateway.store.read_now(lambda tx: tx.price_list(tariff))
+    assert found is not None
+    return found
 
 
 async def test_pain_32_one_of_a_thousand_meters_is_touched_and_no_other_notices(site_of: MakeSite) -> None:
@@ -79,6 +87,7 @@ async def test_pain_33_a_configuration_that_does_not_validate_changes_nothing_an
         (lambda plan: setattr(plan, "head", plan.head.replace('"G1"', '"G2"')), "gateway.id"),
         (lambda plan: setattr(plan, "head", plan.head + 'data = "elsewhere"\n'), "gateway.data"),
         (lambda plan: setattr(plan, "head", plan.head.replace("Shanghai", "Tokyo")), "gateway.zone"),
+        (lambda plan: setattr(plan, "tail", plan.tail + 'meter_zone = "Asia/Tokyo"\n'), "clock.meter_zone"),
         (lambda plan: setattr(plan, "http", '[http]\nlisten = "127.0.0.1:1"\n'), "http.listen"),
         (lambda plan: setattr(plan, "tail", plan.tail + '[store]\nurl = "other.db"\n'), "store.url"),
         (lambda plan: setattr(plan, "tail", plan.tail + '[mqtt]\nhost = "127.0.0.1"\n'), "mqtt"),
@@ -143,12 +152,29 @@ async def test_accounts_and_tariffs_change_without_a_word_on_any_line(site_of: M
         assert changes == Changes(meters=Parts(changed=("m0-1",)), accounts=Parts(added=("A-1",)), tariffs=Parts(changed=("flat",)))
         assert (picture(site), len(site.asked())) == (before, asked)
         assert archived(site)["m0-1"][2] == "A-1"
+        assert [version.from_day for version in price_list(site, "flat").versions] == ["1970-01-01"], "nobody was priced by it yet"
         site.plan.currency = "EUR"
         site.write()
         with pytest.raises(NotReloaded, match="its currency cannot be changed to EUR") as refused:
             await gateway.reload()
         assert refused.value.valid and gateway.settings.account[0].currency == "CNY"
         assert archived(site)["m0-1"][2] == "A-1"
+
+
+async def test_a_version_in_force_is_kept_and_a_file_s_next_one_is_taken_over(site_of: MakeSite) -> None:
+    site, head = site_of(1, 1), 'currency = "CNY"\n[[version]]\nfrom = "2026-01-01"\nprice = "0.5"\n'
+    site.plan.accounts, site.plan.tail = {"m0-0": "A-0"}, site.plan.tail + '[[tariff]]\nid = "own"\nfile = "own.toml"\n'
+    own = site.folder / "own.toml"
+    own.write_text(head)
+    async with site.running() as gateway:
+        gateway.store.write_now(lambda tx: tx.save_period_use("A-0", "own", PeriodUse("2026-01-01T00:00", 0, 1)))
+        own.write_text(head.replace("0.5", "0.6"))
+        with pytest.raises(NotReloaded, match="tariff own: version 2026-01-01 holds since 2026-01-01 and cannot be changed"):
+            await gateway.reload()
+        own.write_text(head + '[[version]]\nfrom = "2999-01-01"\nprice = "0.6"\n')
+        assert await gateway.reload() == Changes(tariffs=Parts(changed=("own",)))
+        assert [version.from_day for version in price_list(site, "own").versions] == ["2026-01-01", "2999-01-01"]
+        assert not await gateway.reload()
 
 
 async def test_another_period_keeps_what_is_due_and_other_passwords_serve_the_same_links(

@@ -246,7 +246,7 @@ def test_an_entry_explains_itself(here: Here, data: Path) -> None:
     said = here("explain", "--data", data, "--entry", 2).out
     assert "entry 2: charge, posted 2026-11-24T02:01:00+00:00\n" in said
     assert "  meter: m1\n" in said and "  energy_import: 1 to 3 kWh\n" in said
-    assert "  energy energy_import  2 kWh  x 0.50  1.00  energy_import from 1000 to 3000 Wh\n" in said
+    assert "period 2026-11-01T00:00\n  energy single  2 kWh  x 0.50  1.00  energy at its rate's price\n" in said
     assert "  customer:A-1: -1.00 CNY\n" in said
     entry = json.loads(here("explain", "--data", data, "--entry", 2, "--json").out)
     assert entry["lines"][0]["amount"] == "1.00" and entry["legs"][0] == {"account": "customer:A-1", "amount": "-1.00"}

@@ -8,8 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from gateway.domain.price_list import Rate, Reset, Season, StepKind, Steps, Switch, Tariff, Terms, TimeOfUse, Version, Zone
-from gateway.domain.pricing import Charge, ChargeLine, PeriodUse, Portion, charge, cost, portions
 from gateway.domain.readings import TOTAL, Registers
+from gateway.domain.tariffs import Charge, ChargeLine, PeriodUse, Portion, charge, cost, portions
 
 SHANGHAI = "Asia/Shanghai"
 T1, T2, T3, T4 = (f"{TOTAL}_t{number}" for number in range(1, 5))

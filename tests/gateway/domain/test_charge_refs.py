@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.charge_refs import line_refs, lines_of
 from gateway.domain.price_list import Rate
-from gateway.domain.pricing import ChargeLine
+from gateway.domain.tariffs import ChargeLine
 
 LINES = tuple(
     ChargeLine("2026-01-01T00:00", "energy", "v1", "summer", rate, step, wh, 617_000, -wh * 617, 'a "rule", 力调', f"n{wh}")

@@ -25,7 +25,7 @@ from gateway.domain.price_list import (
     Terms,
     Version,
 )
-from gateway.domain.pricing import CostLine, cost
+from gateway.domain.tariffs import CostLine, cost
 from tests.gateway.domain.price_bench import TWO_PRICES, TWO_RATES, YEARLY, at, blocks, tariff, version
 
 PEAK, VALLEY, SINGLE = Rate.PEAK, Rate.VALLEY, Rate.SINGLE

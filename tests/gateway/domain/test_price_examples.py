@@ -22,8 +22,8 @@ from gateway.domain.price_list import (
     Steps,
     Terms,
 )
-from gateway.domain.pricing import charge, late_fee, portions, vend, weighted_wh
 from gateway.domain.readings import Bound, Item, Registers, energy_registers, turned_over
+from gateway.domain.tariffs import charge, late_fee, portions, vend, weighted_wh
 from gateway.domain.units import parse_money, parse_price
 from tests.gateway.domain.price_bench import MONTHLY, T1, T2, YEARLY, Account, registers, tariff, version
 

@@ -15,10 +15,10 @@ from gateway.domain import ledger, statement_lines
 from gateway.domain.charge_refs import line_refs
 from gateway.domain.ledger import GENESIS, Entry, EntryKind, Leg, PostedEntry, post
 from gateway.domain.price_list import Rate, Season, Tariff, Version
-from gateway.domain.pricing import ChargeLine
 from gateway.domain.statement import CannotState, Line, Move, Receipt, Section, check_period, period, shown
 from gateway.domain.statement_lines import Lines
 from gateway.domain.statement_text import line_text
+from gateway.domain.tariffs import ChargeLine
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOON_MS = 1_790_827_200_000  # 2026-10-01 12:00 in Shanghai

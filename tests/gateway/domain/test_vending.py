@@ -18,7 +18,7 @@ from gateway.domain.price_list import (
     Tariff,
     Terms,
 )
-from gateway.domain.pricing import CostLine, Vended, late_fee, recover_debt, vend, weighted_wh
+from gateway.domain.tariffs import CostLine, Vended, late_fee, recover_debt, vend, weighted_wh
 from tests.gateway.domain.price_bench import TWO_PRICES, TWO_RATES, at, blocks, tariff, version
 
 CUSTOMER = Rounding(RoundingPlace.BILL, RoundingMode.FOR_CUSTOMER, 10_000)

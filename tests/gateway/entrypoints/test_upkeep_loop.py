@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from gateway.adapters.timetable import next_fire
 from gateway.domain.jobs import Want
+from gateway.domain.price_list import Fee, FeeBasis
 from gateway.domain.readings import Item, Quality, Reading, Source
 from gateway.domain.schemes import Scheme
 from gateway.domain.slots import DAY_MS, HOUR_MS
@@ -31,7 +33,7 @@ class CountingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.writes = 0
-        self.tx.save_tariff(FLAT)
+        self.tx.save_price_list(FLAT)
         self.tx.save_account(account())
         self.tx.save_meter(house.meter("m1"))
 
@@ -52,6 +54,25 @@ async def test_slots_are_opened_within_a_look_of_their_time() -> None:
     assert (len(store.tx.kept_slots), store.writes) == (opened, writes), "a write would wake every line"
     await asyncio.sleep(600 + 3 * LOOK_S)
     assert len(store.tx.kept_slots) == opened + 4
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+@in_virtual_time
+async def test_fees_are_booked_at_midnight_and_nothing_is_written_until_then() -> None:
+    store, clock = CountingStore(), VirtualClock()
+    daily = replace(FLAT.versions[0], fees=(Fee("standing", FeeBasis.DAY, 500_000),))
+    store.tx.save_price_list(replace(FLAT, versions=(daily,)))
+    task = asyncio.create_task(keep_up(store, next_fire, Keep, lambda: SITE, clock))
+    await asyncio.sleep(LOOK_S)
+    begun = store.tx.kept_accruals["A-1"].until_ms
+    assert begun <= START_MS < begun + DAY_MS
+    for days in (1, 2):
+        await asyncio.sleep((begun + days * DAY_MS - clock.now_ms()) / 1000 - LOOK_S)
+        assert len(store.tx.journal) == days - 1
+        await asyncio.sleep(2 * LOOK_S)
+        assert len(store.tx.journal) == days
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

@@ -13,10 +13,10 @@ from gateway.domain.credit import CreditPolicy
 from gateway.domain.events import Event, Json, Outgoing, Topic
 from gateway.domain.jobs import Answered, Failed, Fault, Outcome, SwitchJob
 from gateway.domain.meters import Account, Contact, Meter, SwitchKind
+from gateway.domain.price_list import Tariff
 from gateway.domain.readings import Item, Quality, Reading
 from gateway.domain.requests import PaymentIdentity, SupplyOrder, TopUp
 from gateway.domain.supply import Command, SwitchReading, Verb
-from gateway.domain.tariffs import Tariff
 from gateway.domain.units import MICRO
 from gateway.services import run_command
 from gateway.services.apply_topup import apply_topup
@@ -26,6 +26,7 @@ from gateway.services.order_supply import order_supply
 from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome, Tx
 from gateway.services.record_reading import record_reading
 from gateway.services.verify_ledger import verify_ledger
+from tests.gateway.price_lists import by_register, flat
 
 T = TypeVar("T")
 
@@ -39,8 +40,8 @@ def local(text: str) -> int:
 
 TUESDAY_TEN = local("2026-11-24 10:00")
 POLICY = CreditPolicy(low_micro=5 * MICRO, reconnect_direct=True)
-FLAT = Tariff("flat", "CNY", {"energy_import": 500_000})
-TWO_RATE = Tariff("two-rate", "CNY", {"energy_import_t1": 600_000, "energy_import_t2": 300_000})
+FLAT = flat(500_000)
+TWO_RATE = by_register({"energy_import_t1": 600_000, "energy_import_t2": 300_000})
 
 SILENT = Failed(Fault.SILENT, "no answer")
 NAK = Failed(Fault.REFUSED, "unauthorised")

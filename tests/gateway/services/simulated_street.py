@@ -135,11 +135,11 @@ class Customer:
 
     @property
     def balance(self) -> int:
-        used = 0
+        used_wh = 0
         for bill in self.bills.values():
             if bill.first_wh is not None and bill.billed_wh is not None:
-                used += bill.billed_wh * self.price // 1000 - bill.first_wh * self.price // 1000
-        return self.opening + self.paid - used
+                used_wh += bill.billed_wh - bill.first_wh
+        return self.opening + self.paid - used_wh * self.price // 1000
 
     def stands(self, now_ms: int) -> None:
         """After everything that moved money: a warning is used up by enough credit, or by protection of a debtor."""

@@ -52,7 +52,8 @@ def test_the_books_of_a_payment(house: House) -> None:
     house.settle().topup("50.00")
     [posted] = house.do(lambda tx: tx.entries(0, 9))
     assert [(leg.account, leg.micro) for leg in posted.entry.legs] == [("customer:A-1", 50_000_000), ("bank:bank", -50_000_000)]
-    assert posted.entry.ref == {"bank": "bank", "institution": "", "scope": "", "serial": "S-1"}
+    identity = {"bank": "bank", "institution": "", "scope": "", "serial": "S-1"}
+    assert posted.entry.ref == {**identity, "accounting_date": "2026-11-24"}
 
 
 def test_the_same_again_gets_the_same_receipt_byte_for_byte(house: House) -> None:

@@ -17,10 +17,10 @@ from gateway.adapters.store import Store
 from gateway.domain.jobs import Answered
 from gateway.domain.meters import Contact
 from gateway.domain.supply import Command, CommandState, SwitchReading, Verb
-from gateway.domain.tariffs import Tariff
 from gateway.services import run_command
 from gateway.services.see_switch import see_switch
 from tests.conftest import Figure
+from tests.gateway.price_lists import flat
 from tests.gateway.services.house import BROKE, DOWN, NAK, OK, POLICY, SILENT, AnyStore, House, account, local, meter, yuan
 from tests.gateway.services.memory_tx import MemoryStore
 from tests.gateway.services.simulated_street import BIT_LATE_MS, GLITCHES_WH, Bill, Customer, SimMeter
@@ -60,7 +60,7 @@ class Street(RuleBasedStateMachine):
             *(meter(ident, account=of, max_power_w=60_000) for ident, (of, _, _) in METERS.items()),
             accounts=[account("A-1", policy=replace(POLICY, no_cut_hours=False)), account("A-2", policy=far)],
             balance=str(opening),
-            tariffs=[Tariff("flat", "CNY", {"energy_import": 617_123})],
+            tariffs=[flat(617_123)],
         )
         money = {"price": 617_123, "low": yuan("5"), "cut": 0, "opening": yuan(str(opening))}
         self.customers = {

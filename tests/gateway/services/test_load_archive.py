@@ -6,12 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.domain import ledger
+from gateway.domain.debt_terms import DebtTerms
 from gateway.domain.limits import LimitPhase, LimitState, LoadLimit
 from gateway.domain.meters import Contact, Meter
+from gateway.domain.price_list import Terms, Version
 from gateway.domain.supply import Verb
-from gateway.domain.tariffs import Tariff
+from gateway.domain.tariff_change import ALWAYS, VersionHolds
+from gateway.services.load_archive import Archive, Opening, load_archive
 from gateway.services.ports import Tx
-from tests.gateway.services.house import FLAT, POLICY, TWO_RATE, House, account, meter, yuan
+from tests.gateway.price_lists import flat
+from tests.gateway.services.house import FLAT, POLICY, TWO_RATE, House, account, local, meter, yuan
 
 
 def test_an_opening_balance_is_booked_once(house: House) -> None:
@@ -33,7 +38,7 @@ def test_a_debt_may_be_taken_over_and_nothing_is_no_entry(house: House) -> None:
 def test_state_is_kept_and_settings_follow(house: House) -> None:
     house.settle(balance="1").exhaust()
     house.carry_out(Contact.OPEN)
-    kept = {"protect_until_ms": 7, "limit_state": LimitState(LimitPhase.OVER, 5, 1)}
+    kept: dict[str, object] = {"protect_until_ms": 7, "limit_state": LimitState(LimitPhase.OVER, 5, 1)}
 
     def remember(tx: Tx) -> None:
         known = tx.account("A-1")
@@ -47,6 +52,7 @@ def test_state_is_kept_and_settings_follow(house: House) -> None:
         holder="Wang", policy=replace(POLICY, low_micro=1), limit=limit, agreement="new", never_cut=True, tariff="two-rate"
     )
     house.settle(meter(line="bus-2", switch_line="bus-2", settle_ms=9), accounts=[changed])
+    kept["priced_since"] = "2026-11-24"
     assert house.account() == replace(changed, credit="cut", warned_ms=before.warned_ms, **kept)  # type: ignore[arg-type]
     after = house.meter()
     assert (after.line, after.settle_ms) == ("bus-2", 9)
@@ -76,19 +82,81 @@ def test_what_has_not_changed_is_not_written(house: House) -> None:
 
 
 def test_a_currency_is_for_ever(house: House) -> None:
-    euro = Tariff("euro", "EUR", {"energy_import": 1})
+    euro = flat(1, "euro", "EUR")
     house.settle(balance="1")
     with pytest.raises(ValueError, match="its currency cannot be changed to EUR"):
         house.settle(accounts=[account(currency="EUR", tariff="euro", holder="Wang")], tariffs=[FLAT, TWO_RATE, euro])
     assert (house.account().currency, house.account().holder) == ("CNY", "Li Wei")  # all or nothing
 
 
-def test_a_new_price_counts_from_the_last_confirmed_reading(house: House) -> None:
+def test_a_new_price_counts_from_the_next_midnight_on(house: House) -> None:
     house.settle(balance="100").exhaust(total="1.00")
     assert house.balance() == "99.500000"
-    house.settle(tariffs=[Tariff("flat", "CNY", {"energy_import": 1_000_000}), TWO_RATE])
+    house.events()
+    house.settle(tariffs=[flat(1_000_000), TWO_RATE])
+    [event] = house.events()
+    assert (event.kind, event.data) == ("tariff_changed", {"tariff": "flat", "version": "2026-11-25", "from_day": "2026-11-25"})
     house.later(minutes=1).block(total="2.00")
-    assert (house.balance(), house.verified()) == ("98.500000", None)
+    assert house.balance() == "99.000000"
+    house.now_ms = local("2026-11-25 00:00")
+    house.block(total="3.00")
+    house.later(hours=1).block(total="4.00")
+    assert (house.balance(), house.verified()) == ("97.500000", None)
+    house.settle(tariffs=[flat(1_000_000), TWO_RATE])
+    assert house.kinds() == []
+
+
+def test_a_price_may_change_at_once_as_long_as_nobody_was_priced_by_it(house: House) -> None:
+    house.settle(balance="100")
+    house.settle(tariffs=[flat(1_000_000), TWO_RATE]).exhaust(total="1.00")
+    assert (house.balance(), "tariff_changed" in house.kinds()) == ("99.000000", False)
+
+
+def test_a_price_that_is_taken_back_before_it_counts_never_does(house: House) -> None:
+    house.settle(balance="100").exhaust(total="1.00")
+    for micro in (1_000_000, 2_000_000, 500_000):
+        house.settle(tariffs=[flat(micro), TWO_RATE])
+    assert house.do(lambda tx: tx.price_list("flat")) == FLAT
+
+
+def test_a_version_that_has_begun_is_for_ever(house: House) -> None:
+    house.settle(balance="100").exhaust(total="1.00")
+
+    def dated(micro: int, day: str) -> Version:
+        return replace(flat(micro).versions[0], id=day, from_day=day)
+
+    begun = FLAT.versions[0]
+    for versions, sentence in (
+        ((dated(1, "2026-11-24"),), "version 2026-11-24 begins on 2026-11-24, when others held; let a new version begin on "),
+        ((dated(1, ALWAYS), dated(2, "2027-01-01")), "version 1970-01-01 holds since 1970-01-01 and cannot be changed; add "),
+    ):
+        with pytest.raises(VersionHolds, match=sentence):
+            house.settle(tariffs=[replace(FLAT, versions=versions), TWO_RATE])
+    to_come = dated(2, "2026-12-01")
+    house.settle(tariffs=[replace(FLAT, versions=(to_come,)), TWO_RATE])
+    known = house.do(lambda tx: tx.price_list("flat"))
+    assert known is not None and known.versions == (begun, to_come)
+    with pytest.raises(VersionHolds, match="tariff flat: its zone cannot be changed"):
+        house.settle(tariffs=[replace(FLAT, zone="Asia/Colombo"), TWO_RATE])
+
+
+def test_a_tariff_prices_an_account_since_it_changed_to_it(house: House) -> None:
+    agreed = account("A-2", terms=Terms("2020-05-01", 4))
+    house.settle(accounts=[account(), agreed])
+    assert [house.account(name).terms_for("flat") for name in ("A-1", "A-2")] == [Terms(), Terms("2020-05-01", 4)]
+    house.later(hours=24).settle(accounts=[account(), replace(agreed, tariff="two-rate")])
+    assert house.account("A-2").terms_for("two-rate") == Terms("2026-11-25", 4)
+    house.later(hours=24).settle(accounts=[account(), replace(agreed, tariff="two-rate")])
+    assert house.account("A-2").terms_for("two-rate") == Terms("2026-11-25", 4)
+
+
+def test_a_debt_is_taken_over_once(house: House) -> None:
+    owing = Opening(account(debt=DebtTerms("signed 2026-01-01", 200, "2025-12-31")), yuan("5"), yuan("120"))
+    for micro in (yuan("120"), yuan("99")):
+        archive = Archive([FLAT], [replace(owing, debt_micro=micro)], [meter()])
+        house.do(lambda tx, archive=archive: load_archive(tx, archive, house.site, house.now_ms))  # type: ignore[misc]
+    assert house.do(lambda tx: tx.balance(ledger.debt("A-1"), "CNY")) == -yuan("120")
+    assert (house.balance(), house.account().debt, house.verified()) == ("5.000000", owing.account.debt, None)
 
 
 def test_a_waiting_command_follows_its_switch_to_another_line(house: House) -> None:

@@ -24,7 +24,7 @@ OLD = NOW - 101 * DAY_MS
 
 def stored() -> MemoryTx:
     tx = MemoryStore().tx
-    tx.save_tariff(FLAT)
+    tx.save_price_list(FLAT)
     tx.save_account(account())
     tx.save_meter(house.meter("m1"))
     return tx

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.domain.ledger import Entry, EntryKind, Leg, post
+from gateway.domain.price_list import Rate
 from gateway.domain.readings import Registers
 from gateway.services.ports import Tx
 from gateway.services.post_entry import post_entry
@@ -172,6 +173,9 @@ def test_a_tail_cut_off_together_with_its_balances_is_found(forged_end: tuple[in
     for entry in entries:
         post_entry(tx, entry)
     billed_to(last.ref["meter"], 1000)(tx)
+    assert "1000 Wh of 1970-01-01 single are charged, and 3000 Wh stand as used" in (verify_ledger(tx)[1] or "")
+    [(key, use)] = tx.uses.items()
+    tx.uses[key] = replace(use, tranches=(replace(use.tranches[0], total_wh=1000, wh={Rate.SINGLE: 1000}),))
     assert verify_ledger(tx) == (3, None)
     assert "the journal stops at entry 3" in (verify_ledger(shortened)[1] or "")
 

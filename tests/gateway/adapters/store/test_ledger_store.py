@@ -52,6 +52,11 @@ class LedgerContract:
             assert tx.entries_on(HOUSE, 0, 5, 10) == [posted[0], *posted[2:]]
             assert tx.entries_on(HOUSE, 1, 4, 10) == posted[2:4]
             assert tx.entries_on(HOUSE, 0, 5, 2) == [posted[0], posted[2]]
+            moved = [(p.number, sum(g.micro for g in p.entry.legs if g.account == HOUSE)) for p in [posted[0], *posted[2:]]]
+            assert [(move.number, move.micro) for move in tx.moves_on(HOUSE, 0, 5, 10)] == moved
+            assert tx.moves_on(HOUSE, 0, 5, 1)[0][1:5] == (
+                posted[0].entry.kind.value, posted[0].entry.currency, posted[0].entry.at_ms, posted[0].entry.ref
+            )  # fmt: skip
             assert tx.entries_on(HOUSE, 5, 5, 2) == tx.entries_on("nobody", 0, 5, 2) == []
             assert (tx.entry(2), tx.entry(6), tx.entry(0)) == (posted[1], None, None)
 

@@ -30,8 +30,8 @@ from gateway.domain.price_list import (
     Terms,
     Version,
 )
-from gateway.domain.pricing import cost, portions, price_series
 from gateway.domain.readings import TOTAL, Registers
+from gateway.domain.tariffs import cost, portions, price_series
 from tests.gateway.domain.price_bench import MONTHLY, T1, T2, TWO_RATES, YEARLY, Account, at, tariff, version
 
 START_MS = at("2026-01-25T00:00")

@@ -1,0 +1,56 @@
+"""Entries to the last reference and leg, and what refusals say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.domain import ledger
+from gateway.domain.ledger import Entry
+
+REF = {"by": "li", "reason": "agreed"}
+
+BUILT: dict[str, Entry] = {
+    "fee": ledger.fee("a", "CNY", "meter_test", 5, 7, REF),
+    "late fee": ledger.late_fee("a", "CNY", 5, 7, REF),
+    "debt": ledger.indebted("a", "CNY", 5, 7, REF),
+    "debt recovery": ledger.debt_recovery("a", "CNY", 5, 7, REF),
+    "emergency": ledger.emergency_credit("a", "CNY", 5, 7, REF),
+    "emergency recovery": ledger.emergency_recovery("a", "CNY", 5, 7, REF),
+    "write-off": ledger.written_off("debt:a", "CNY", 5, 7, REF),
+    "suspense": ledger.suspended("icbc", "CNY", 5, 7, REF),
+    "identified": ledger.identified("a", "CNY", 5, 7, REF),
+    "charge": ledger.charge("a", "CNY", {"energy": 5}, 7, REF),
+}
+
+
+@pytest.mark.parametrize("entry", BUILT.values(), ids=BUILT)
+def test_an_entry_says_what_it_was_told(entry: Entry) -> None:
+    assert entry.ref == REF
+
+
+def test_what_a_person_or_an_opening_moves_names_the_account() -> None:
+    assert ledger.adjustment("a", "CNY", 5, 7, REF).ref == {**REF, "account": "a"}
+    assert ledger.opening("a", "CNY", 5, 7).ref == {"account": "a"}
+
+
+def legs(entry: Entry) -> list[tuple[str, int]]:
+    return [(leg.account, leg.micro) for leg in entry.legs]
+
+
+def test_entries_that_move_nothing_stand_on_their_accounts() -> None:
+    assert legs(ledger.off_account("a", "CNY", "m", 1_000, 7)) == [("customer:a", 0), ("revenue:energy", 0)]
+    assert legs(ledger.closing(12, "ab", "cd", 7, {})) == [("equity:closing", 0), ("equity:closing", 0)]
+
+
+REFUSED: dict[str, Callable[[], object]] = {
+    "an adjustment names who made it (by) and why (reason)": lambda: ledger.adjustment("a", "CNY", 5, 7, {}),
+}
+
+
+@pytest.mark.parametrize(("sentence", "make"), REFUSED.items(), ids=REFUSED)
+def test_refusals_in_so_many_words(sentence: str, make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError) as refused:
+        make()
+    assert str(refused.value) == sentence
