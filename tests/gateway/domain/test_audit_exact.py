@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 
 import pytest
 
 from gateway.domain.audit import Books, EnergyTrail, LinkTrail, MeterTrail, TransferTrail, Unsound, books_of
-from gateway.domain.ledger import GENESIS, Audit, EntryKind, JournalRow, LegRow
+from gateway.domain.ledger import GENESIS, Audit, EntryKind, JournalRow, LegRow, charge
 from gateway.domain.readings import TOTAL
+from tests.gateway.domain.test_ledger import journal, rows
 
 
 def row(number: int, kind: EntryKind, *legs: tuple[str, int], after: int = 0, ref: Mapping[str, str] | None = None) -> JournalRow:
@@ -16,6 +19,9 @@ def row(number: int, kind: EntryKind, *legs: tuple[str, int], after: int = 0, re
     sides: list[LegRow] = [(account, micro, after, number) for account, micro in legs]
     return JournalRow(number, kind.value, "CNY", 7, ref or {}, GENESIS, GENESIS, 7, sides)
 
+
+NOTHING: dict[int, JournalRow] = {}
+UNREADABLE = "entry 1 is no charge: the line {} is missing or cannot be read in its references"
 
 # --- energy ---
 
@@ -32,6 +38,54 @@ def row(number: int, kind: EntryKind, *legs: tuple[str, int], after: int = 0, re
 )
 def test_where_a_billing_stands(trail: MeterTrail, stands_wh: int, finding: str | None) -> None:
     assert EnergyTrail({"m": trail}).compare("m", stands_wh, 0) == finding
+
+
+@pytest.mark.parametrize(
+    ("kind", "wh", "refused"), [("charge", "10-10", False), ("charge", "10-9", True), ("register", "10-9", False)]
+)
+def test_only_a_charge_must_not_go_back(kind: str, wh: str, refused: bool) -> None:
+    trail = EnergyTrail({"m": MeterTrail([0], 10)})
+    with pytest.raises(Unsound, match=r"^bills meter m from 10 Wh") if refused else contextlib.nullcontext():
+        trail.take(row(2, EntryKind(kind)), {"meter": "m", TOTAL: wh})
+
+
+@pytest.mark.parametrize(("wh", "begun"), [("10-12", [0, 10]), ("15-17", [15])])
+def test_a_meter_that_comes_back_begins_where_it_stands(wh: str, begun: list[int]) -> None:
+    trail = EnergyTrail({"m": MeterTrail([0], 10, ended=True)})
+    trail.take(row(2, EntryKind.CHARGE), {"meter": "m", TOTAL: wh})
+    assert trail.meters["m"] == MeterTrail(begun, int(wh[-2:]))
+
+
+# --- the lines of a charge ---
+
+
+def line(micro: object, *more: object) -> str:
+    return json.dumps(["2026-01", "basic", "v1", "", None, None, 0, 7, micro, *more])
+
+
+SHORT = line(8).replace(", 8]", "]")
+
+
+@pytest.mark.parametrize(
+    ("parts", "ref", "finding"),
+    [
+        ({"basic": 8}, {"line:0": line(8)}, None),  # fees of a period have no meter
+        ({"basic": 8}, {"line:0": line(8, "a rule", "f")}, None),
+        ({"basic": 8}, {"line:0": line(7)}, "entry 1 books 8 micro-CNY, but its lines add up to 7"),
+        ({"basic": 5, "step": 3}, {"line:0": line(5), "line:1": line(3)}, None),
+        ({"energy": 8}, {"meter": "m", TOTAL: "0-10", "line:x": "0-10@1=8"}, None),
+        ({"energy": 8}, {"meter": "m", TOTAL: "0-10"}, "entry 1 books 8 micro-CNY, but its lines add up to 0"),
+        (
+            {"energy": 8},
+            {"meter": "m", TOTAL: "9-5", "line:x": "0-10@1=8"},
+            "entry 1 bills meter m from 9 Wh, but it was billed to 9 Wh",
+        ),
+        *(({"basic": 8}, {"line:0": bad}, UNREADABLE.format(bad)) for bad in (SHORT, "[]", line("8"), line(True), line(8) + "x")),
+    ],
+)
+def test_a_charge_is_what_its_lines_say(parts: dict[str, int], ref: dict[str, str], finding: str | None) -> None:
+    (stored,) = rows(journal([charge("a", "CNY", parts, 7, ref)]))
+    assert Books().take(stored, NOTHING.get) == finding
 
 
 # --- reversals and corrections ---
@@ -62,9 +116,6 @@ def test_a_correction_of_another_meter_or_energy(wrong: str, value: str) -> None
 # --- transfers ---
 
 MOVES = {"transfer": "t", "from": "customer:a", "to": "undelivered:a"}
-
-
-NOTHING: dict[int, JournalRow] = {}
 
 
 def moved(number: int, kind: EntryKind, target: str, source: str, micro: int, after: int = 0) -> JournalRow:

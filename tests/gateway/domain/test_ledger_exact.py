@@ -54,3 +54,7 @@ def test_refusals_in_so_many_words(sentence: str, make: Callable[[], object]) ->
     with pytest.raises(ValueError) as refused:
         make()
     assert str(refused.value) == sentence
+
+
+def test_the_least_is_one_micro_unit() -> None:
+    assert legs(ledger.fee("a", "CNY", "meter_test", 1, 7, REF)) == [("revenue:meter_test", 1), ("customer:a", -1)]

@@ -24,7 +24,6 @@ from gateway.domain.supply import Command, CommandState
 from gateway.services.ports import Duplicate, LatestItem, OutboxState, Payment, StoredEvent, StoredReading, Taken, Tx, Unavailable
 from tests.gateway.adapters.store import rows
 from tests.gateway.adapters.store.billing_contract import BillingContract
-from tests.gateway.adapters.store.kept_contract import KeptContract
 from tests.gateway.adapters.store.rows import NOW_MS, entry
 from tests.gateway.price_lists import flat
 
@@ -661,7 +660,6 @@ class StoreContract(
     OutboxContract,
     TransactionContract,
     CollectionContract,
-    KeptContract,
     BillingContract,
 ):
     """All of it."""

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.adapters.store import Store
 from tests.gateway.adapters.store.contract import StoreContract
+from tests.gateway.adapters.store.kept_contract import KeptContract
 
 
 @pytest.fixture
@@ -16,14 +17,14 @@ def another(sqlite_file: Path) -> Callable[[], Store]:
     return lambda: Store.open(str(sqlite_file))
 
 
-class TestSqlite(StoreContract):
+class TestSqlite(StoreContract, KeptContract):
     @pytest.fixture
     def store(self, sqlite_file: Path) -> Iterator[Store]:
         with Store.open(str(sqlite_file)) as store:
             yield store
 
 
-class TestSqliteInline(StoreContract):
+class TestSqliteInline(StoreContract, KeptContract):
     @pytest.fixture
     def store(self, sqlite_file: Path) -> Iterator[Store]:
         with Store.open(str(sqlite_file), inline=True) as store:
