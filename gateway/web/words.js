@@ -40,6 +40,7 @@ const KINDS = {
   reading_suspect: ["warn", (d) => `A reading is not believed${d.text ? `: ${d.text}` : ""}`],
   bill_held: ["bad", (d) => `Billing is held${d.text ? `: ${d.text}` : ""}`],
   bill_released: ["ok", (d) => `Billing goes on${d.held_ms ? `; it was held since ${when(d.held_ms)}` : ""}`],
+  ledger_unsound: ["bad", (d) => `The ledger does not prove itself, and no month is closed: ${d.text}`],
   tariff_changed: ["info", (d) => `Tariff ${d.tariff}: version ${plain(d.version)} holds from ${d.from_day}`],
   fee_basis_missing: ["warn", (d) => plain(d.text)],
   register_renewed: ["info", (d) => `Register renewed (${plain(d.change)}, by ${d.by}): ${d.last_wh / 1000} kWh, then ${d.first_wh / 1000} kWh`],
