@@ -70,7 +70,14 @@ class Child:
         except TimeoutError:
             raise Failure(f"the {self.name} did not start within {READY_S} s: see {self.log}") from None
         except ValueError:
+            await self._end()
             raise Failure(f"the {self.name} did not start: {self._last_words()}") from None
+
+    async def _end(self) -> None:
+        """Let one that is ending end: a signal looks for its exit code first, which asyncio then misses, and says so on stderr."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await self.wait()
 
     async def wait(self) -> int:
         """Until it ends."""
