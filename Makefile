@@ -35,7 +35,7 @@ fuzz:  ## 10^6 structure-aware and 10^6 random inputs (minutes), e.g. ARGS="--in
 	@scripts/install fuzz
 	@python=.venv-fuzz/bin/python; [ -e .venv-fuzz/installed ] || python=$(bin)/python; exec $$python -m tests.fuzz $(ARGS)
 
-mutants:  ## does a test notice each change in the money's code? (half an hour), e.g. ARGS="ledger" or ARGS=--write for tests/MUTANTS.md
+mutants:  ## does a test notice each change in the money's code? (half an hour), e.g. ARGS=books or ARGS=--write for tests/MUTANTS.md
 	@scripts/install dev
 	@scripts/install mutation
 	@exec nice .venv-mutation/bin/python -m tests.mutants $(ARGS)

@@ -67,29 +67,44 @@ def _folder(kept: Path | None, name: str) -> Iterator[Path]:
 def _run(folder: Path, area: Area, modules: Sequence[str], children: int) -> list[Result]:
     """Mutates a copy. What lived in an earlier run there, unexplained, is tried again, as the tests may have changed."""
     for name in COPIED:
-        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        _copy(ROOT / name, folder / name)
     shutil.copy2(ROOT / "pyproject.toml", folder)
-    tests = [test for test in area.tests if (ROOT / test).exists()]
-    (folder / "setup.cfg").write_text(_settings(area, modules, tests))
+    (folder / "setup.cfg").write_text(_settings(area))
     mutmut = [str(Path(sys.executable).parent / "mutmut"), "run", "--max-children", str(children)]
-    why = explanations()
-    lived = [each.name for module in modules for each in _lived(folder, module, {0}) if each.change not in why]
-    subprocess.run(mutmut, cwd=folder, check=True)
-    if lived:
-        subprocess.run([*mutmut, *lived], cwd=folder, check=True)
+    if len(modules) < len(area.modules):
+        subprocess.run(
+            [*mutmut, *(module.removesuffix(".py").replace("/", ".") + ".*" for module in modules)], cwd=folder, check=True
+        )
+    else:
+        why = explanations()
+        lived = [each.name for module in modules for each in _lived(folder, module, {0}) if each.change not in why]
+        subprocess.run(mutmut, cwd=folder, check=True)
+        if lived:
+            subprocess.run([*mutmut, *lived], cwd=folder, check=True)
     return [_result(folder, module) for module in modules]
 
 
-def _settings(area: Area, modules: Sequence[str], tests: Sequence[str]) -> str:
+def _copy(source: Path, target: Path) -> None:
+    """What is as it was keeps its time, by which mutmut knows what it need not mutate anew."""
+    wanted = {path.relative_to(source) for path in source.rglob("*.*") if path.is_file() and path.suffix != ".pyc"}
+    for path in {path.relative_to(target) for path in target.rglob("*.*") if path.is_file()} - wanted:
+        (target / path).unlink()
+    for path in wanted:
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        if not (target / path).exists() or (source / path).read_bytes() != (target / path).read_bytes():
+            shutil.copyfile(source / path, target / path)
+
+
+def _settings(area: Area) -> str:
     """mutmut's settings. A fork server that has collected the tests but run none, lest a mutant inherits what they worked out."""
     options = ["-p", "tests.mutants.plugin", "-p", "no:cacheprovider", f"--timeout={TEST_S}"]
     options += [f"--deselect={test}" for test in area.slow]
-    lists = {
+    lists: dict[str, Sequence[str]] = {
         "source_paths": ["gateway"],
-        "only_mutate": modules,
+        "only_mutate": area.modules,
         "also_copy": ["protocols"],
         "pytest_add_cli_args": options,
-        "pytest_add_cli_args_test_selection": tests,
+        "pytest_add_cli_args_test_selection": area.tests,
     }
     rows = [f"{name} =\n" + "\n".join(f"    {word}" for word in words) for name, words in lists.items()]
     return "[mutmut]\nprocess_isolation = forkserver\ntimeout_multiplier = 5\n" + "\n".join(rows) + "\n"

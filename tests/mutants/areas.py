@@ -17,7 +17,7 @@ class Area:
 
 
 AREAS = {
-    "tariffs": Area(
+    "prices": Area(
         modules=tuple(f"{DOMAIN}/{name}.py" for name in ("tariffs", "period_cost", "period_use", "steps", "vending", "calendars")),
         tests=(
             *(f"{TESTS}/test_{name}.py" for name in ("calendars", "period_cost", "price_examples", "tariffs")),
@@ -26,7 +26,7 @@ AREAS = {
         ),
         slow=(f"{TESTS}/test_tariffs.py::test_a_year_of_quarter_hours_is_priced_in_a_blink",),
     ),
-    "ledger": Area(
+    "books": Area(
         modules=tuple(f"{DOMAIN}/{name}.py" for name in ("ledger", "audit", "transfers")),
         tests=(
             *(f"{TESTS}/test_{name}.py" for name in ("ledger", "ledger_entries", "transfers")),

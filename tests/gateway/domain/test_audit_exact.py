@@ -113,6 +113,12 @@ def test_a_correction_of_another_meter_or_energy(wrong: str, value: str) -> None
     assert trail.open == {}
 
 
+def test_only_energy_that_was_reversed_waits_for_its_correction() -> None:
+    links, fee = LinkTrail(open={1: 2}), CHARGED._replace(ref={"by": "li"})
+    assert links.compare({1: fee}.get) is None
+    assert links.compare({1: CHARGED}.get) == ("entry 2 reverses the charge of entry 1, and no correction charges that energy")
+
+
 # --- transfers ---
 
 MOVES = {"transfer": "t", "from": "customer:a", "to": "undelivered:a"}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.domain import ledger
-from gateway.domain.ledger import Entry
+from gateway.domain.ledger import Audit, Entry, EntryKind, Leg
 
 REF = {"by": "li", "reason": "agreed"}
 
@@ -45,6 +45,8 @@ def test_entries_that_move_nothing_stand_on_their_accounts() -> None:
 
 
 REFUSED: dict[str, Callable[[], object]] = {
+    "a ledger entry has at least two legs in whole micro-units": lambda: Entry(EntryKind.FEE, "CNY", (Leg("a", 0),), 7, REF),
+    "a ledger entry moves money or says what it is about": lambda: Entry(EntryKind.FEE, "CNY", (Leg("a", 0), Leg("b", 0)), 7, {}),
     "an adjustment names who made it (by) and why (reason)": lambda: ledger.adjustment("a", "CNY", 5, 7, {}),
 }
 
@@ -58,3 +60,21 @@ def test_refusals_in_so_many_words(sentence: str, make: Callable[[], object]) ->
 
 def test_the_least_is_one_micro_unit() -> None:
     assert legs(ledger.fee("a", "CNY", "meter_test", 1, 7, REF)) == [("revenue:meter_test", 1), ("customer:a", -1)]
+
+
+KEPT = {("CNY", "customer:a"): 100, ("CNY", "bank:b"): -100}
+
+
+@pytest.mark.parametrize(
+    ("stored", "finding"),
+    [
+        (KEPT, None),
+        (KEPT | {("CNY", "bank:c"): 0}, None),  # an account of nothing may be kept or not
+        ({("CNY", "bank:b"): -100}, "customer:a shows 0 micro-CNY, its entries sum to 100"),
+        (KEPT | {("CNY", "customer:z"): 5}, "customer:z shows 5 micro-CNY, its entries sum to 0"),
+    ],
+)
+def test_balances_kept_beside_the_journal(stored: dict[tuple[str, str], int], finding: str | None) -> None:
+    audit = Audit(balances={**KEPT, ("CNY", "bank:settled"): 0})
+    audit.compare(stored)
+    assert audit.finding == finding
