@@ -65,7 +65,8 @@ class Inbox:
         self._unread = bytearray()
         self._down = down
         self._until = 0.0
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._rings = 0.0  # when; uvloop gives a handle that does not know it for a moment that is less than a millisecond away
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -112,10 +113,11 @@ class Inbox:
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
         """Most waits end early, so one timer serves many of them: when it rings too soon for the present one, it is set anew."""
-        if self._alarm is not None and self._alarm.when() > self._until:
+        if self._alarm is not None:
+            if self._rings <= self._until:
+                return
             self._alarm.cancel()
-            self._alarm = None
-        self._alarm = self._alarm or loop.call_at(self._until, self._ring, loop)
+        self._alarm, self._rings = loop.call_at(self._until, self._ring, loop), self._until
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._alarm = None
