@@ -25,8 +25,8 @@ OF_PRICING = ("points", "estimated")
 def correct_estimate(tx: Tx, meter: Meter, registers: Registers, site: Site, now_ms: int) -> bool:
     """Price anew what was estimated around the moment of these registers, which are confirmed; whether anything was.
 
-    Money moves by one reversal and one correction of the newest entry, by the tariff and into the periods of that time; where none
-    moves, nothing is posted. Registers that are none of a boundary, or lie outside those around them, change nothing.
+    Money moves by one reversal and one correction of the newest entry, by the tariff and into the periods of that time; where no
+    line changes, nothing is posted. Registers that are none of a boundary, or lie outside those around them, change nothing.
     """
     corrected = [estimate for estimate in tx.estimates_of(meter.id, registers.at_ms) if _correct(tx, estimate, registers, now_ms)]
     for account in dict.fromkeys(estimate.account for estimate in corrected):
