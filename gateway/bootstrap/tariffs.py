@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from gateway.adapters.profiles import config_folder
 from gateway.domain import price_list
@@ -17,6 +16,7 @@ from gateway.domain.tariff_check import check
 from gateway.settings import Account, SettingsError
 from gateway.settings.tariff_parts import AdjustTables, PowerFactors
 from gateway.settings.tariffs import Tariff
+from gateway.settings.words import fault
 
 POWER_FACTORS = "power-factor-1983.toml"
 """The built-in adjustment tables; they stand beside the tariffs."""
@@ -78,7 +78,7 @@ def power_factors() -> PowerFactors:
     try:
         tables = AdjustTables.model_validate(_document(path)).table
     except ValidationError as problem:
-        raise SettingsError([f"{path}: {_sentence(error)}" for error in problem.errors()]) from None
+        raise SettingsError([f"{path}: {fault(error)}" for error in problem.errors()]) from None
     return {table.standard: table.power_factor() for table in tables}
 
 
@@ -91,7 +91,7 @@ def load_file(path: Path, name: str | None = None, zone: str | None = None) -> p
     try:
         tariff = Tariff.model_validate(document)
     except ValidationError as problem:
-        raise SettingsError([f"{path}: {_sentence(error)}" for error in problem.errors()]) from None
+        raise SettingsError([f"{path}: {fault(error)}" for error in problem.errors()]) from None
     if tariff.file is not None:
         raise SettingsError([f"{path}: names another file; a tariff's file holds the tariff itself"])
     try:
@@ -119,11 +119,3 @@ def _document(path: Path) -> dict[str, object]:
         raise SettingsError([f"{path}: cannot be read: {problem.strerror}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise SettingsError([f"{path}: is not TOML: {problem}"]) from None
-
-
-def _sentence(error: ErrorDetails) -> str:
-    way = [part for part in error["loc"] if part != "[key]"]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in way).lstrip(".")
-    said = {"extra_forbidden": "is not a known key", "missing": "is missing"}
-    reason = said.get(error["type"], error["msg"].removeprefix("Value error, "))
-    return f"{key}: {reason}" if key else reason

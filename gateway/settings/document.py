@@ -19,7 +19,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from gateway.settings.accounts import Account
 from gateway.settings.lines import Line, shared_ports
 from gateway.settings.tariffs import Tariff
-from gateway.settings.words import Address, Id, Listen, Ratio, Service, Table, Zone
+from gateway.settings.words import Address, Id, Listen, Ratio, Service, Table, Zone, fault
 
 
 class SettingsError(ValueError):
@@ -202,7 +202,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     try:
         settings = Settings.model_validate(document)
     except ValidationError as problem:
-        raise SettingsError([_sentence(path, error) for error in problem.errors()] + _rest(path, document, problem)) from None
+        faults = [f"{path}: {fault(error, 'the file')}" for error in problem.errors()]
+        raise SettingsError(faults + _rest(path, document, problem)) from None
     if errors := [f"{path}: {text}" for text in _across(settings)]:
         raise SettingsError(errors)
     return settings
@@ -230,18 +231,6 @@ def _override(document: dict[str, object], environment: Mapping[str, str]) -> No
             section = document.setdefault(table, {})
             if isinstance(section, dict):
                 section[key] = int(value) if value.isdecimal() else {"true": True, "false": False}.get(value, value)
-
-
-def _sentence(path: Path, error: Mapping[str, object]) -> str:
-    where = error["loc"]
-    assert isinstance(where, tuple)
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".") or "the file"
-    reason = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        reason = "is not a known key"
-    elif error["type"] == "missing":
-        reason = "is missing"
-    return f"{path}: {key}: {reason}"
 
 
 def _across(settings: Settings) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -104,3 +105,14 @@ class Table(BaseModel):
     """A table of the file: an unknown key is an error, and so is a value of another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def fault(error: Mapping[str, object], whole: str = "") -> str:
+    """A fault that pydantic found, as key and reason in one sentence; whole: the key's name where all of it is meant."""
+    where = error["loc"]
+    assert isinstance(where, tuple)
+    way = [part for part in where if part != "[key]"]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in way).lstrip(".") or whole
+    said = {"extra_forbidden": "is not a known key", "missing": "is missing"}
+    reason = said.get(str(error["type"])) or str(error["msg"]).removeprefix("Value error, ")
+    return f"{key}: {reason}" if key else reason
