@@ -52,6 +52,16 @@ class CreditPolicy:
         return CreditEvent.BALANCE_LOW if balance_micro <= self.low_micro else CreditEvent.BALANCE_OK
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What credit control remembers of an account between two judgements, UTC ms; None: not so.
+
+    exhausted_ms: since when it has been out of credit (grace and the age of its debt run from here).
+    """
+
+    exhausted_ms: int | None = None
+
+
 _S, _E = CreditState, CreditEvent
 
 TRANSITIONS: dict[tuple[CreditState, CreditEvent], CreditState] = {

@@ -59,6 +59,8 @@ class EventKind(StrEnum):
     HISTORY_UNAVAILABLE = "history_unavailable"
     COMPLETENESS_MISSED = "completeness_missed"
     METER_RECORD = "meter_record"
+    FINDING_OPENED = "finding_opened"
+    FINDING_CLOSED = "finding_closed"
 
 
 @dataclass(frozen=True, slots=True)

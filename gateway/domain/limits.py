@@ -48,6 +48,13 @@ class LimitState:
 WITHIN_LIMIT = LimitState()
 
 
+@dataclass(frozen=True, slots=True)
+class LimitMemory:
+    """What the limiter remembers beside its phase: of time-tables, month energy and malignant load."""
+
+    month: str = ""
+
+
 def on_power(limit: LoadLimit, state: LimitState, power_w: int, at_ms: int, most_gap_ms: int) -> tuple[LimitState, LimitAction]:
     """Judge a measured power. Over for longer than the delay cuts, or locks when the recloses are spent.
 

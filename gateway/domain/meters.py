@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 
-from gateway.domain.credit import CreditPolicy, CreditState
+from gateway.domain.credit import CreditPolicy, CreditState, Standing
 from gateway.domain.debt_terms import DebtTerms
-from gateway.domain.limits import WITHIN_LIMIT, LimitState, LoadLimit
+from gateway.domain.limits import WITHIN_LIMIT, LimitMemory, LimitState, LoadLimit
+from gateway.domain.notices import Reach
 from gateway.domain.price_list import Terms
 
 
@@ -42,6 +43,7 @@ class Meter:
     count_wh: one step of the energy register, in Wh. capacity_wh: where it begins again at zero, 0 when that is not known.
     cut_reasons: why supply is held open, sorted, each `origin:cause`; empty means that supply is wanted.
     feedback: the switch's position can be read back; without it a command ends in `command_only`.
+    filed: it stands in the configuration file; else it was opened or imported, and the store alone has it.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Meter:
     observed: Contact = Contact.UNKNOWN
     observed_ms: int | None = None
     cut_reasons: tuple[str, ...] = ()
+    filed: bool = True
 
     @property
     def cuttable(self) -> bool:
@@ -71,7 +74,24 @@ class Meter:
         return self.cut_with_account and self.switch is not SwitchKind.NONE
 
 
-NO_TERMS = Terms()
+class Authority(StrEnum):
+    """Who holds an account's money (prepayment.md 1); never both."""
+
+    GATEWAY = "gateway"
+    METER = "meter"
+
+
+@dataclass(frozen=True, slots=True)
+class Protect:
+    """Supply protect beside its end: who asked for it and why. blocks: `all` cuts or `commercial` ones only. in_meter: also 3AH."""
+
+    owner: str = ""
+    reason: str = ""
+    blocks: str = "all"
+    in_meter: bool = False
+
+
+NO_TERMS, NO_PROTECT, NO_STANDING, NO_REACH, NO_MEMORY = Terms(), Protect(), Standing(), Reach(), LimitMemory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +101,8 @@ class Account:
     warned_ms: when the notice ladder of the present low balance was completed; None while it is not.
     protect_until_ms: supply protect ends then; None means no protection. terms: what its tariff must know of it, as agreed.
     priced_since: ISO day from which its present tariff prices it, None: from the first. debt: None where none is recovered.
+    authority: who holds its money. standing, limit_memory: what credit control and the limiter remember between two judgements.
+    reach: whom notices go to. filed: as of a meter.
     """
 
     id: str
@@ -99,6 +121,12 @@ class Account:
     terms: Terms = NO_TERMS
     priced_since: str | None = None
     debt: DebtTerms | None = None
+    authority: Authority = Authority.GATEWAY
+    standing: Standing = NO_STANDING
+    protect: Protect = NO_PROTECT
+    limit_memory: LimitMemory = NO_MEMORY
+    reach: Reach = NO_REACH
+    filed: bool = True
 
     def terms_for(self, tariff: str) -> Terms:
         """The terms as far as this tariff is concerned: under the present one there was no service before it."""

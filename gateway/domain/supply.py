@@ -122,6 +122,7 @@ class Command:
     cause: why, for a cut one of CutCause. origin: who ordered (`credit`, `limit`, `operator`, `uplink`).
     read_at_ms: when the switch is to be read back next. attempts: control frames sent; readbacks: fruitless reads since.
     evidence: what proved the outcome; reason: why it ended otherwise, one sentence.
+    permission: number of the one that a cut rests on.
     """
 
     id: str
@@ -140,6 +141,7 @@ class Command:
     readbacks: int = 0
     evidence: tuple[str, ...] = ()
     reason: str | None = None
+    permission: int | None = None
 
     @property
     def final(self) -> bool:

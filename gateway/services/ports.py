@@ -8,14 +8,20 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from gateway.domain.approvals import Approval, AuditRow
 from gateway.domain.clocks import MeterClock
 from gateway.domain.debt_terms import Accrual
 from gateway.domain.estimates import Estimate
 from gateway.domain.events import Event, Json, Outgoing, Topic
+from gateway.domain.findings import Finding, FindingKind
 from gateway.domain.jobs import Want
 from gateway.domain.ledger import JournalRow, PostedEntry
 from gateway.domain.meters import Account, Meter
+from gateway.domain.no_cut import NoCutCalendar
+from gateway.domain.notices import Notice
+from gateway.domain.people import Person
 from gateway.domain.period_use import PeriodUse
+from gateway.domain.permissions import CutPermission
 from gateway.domain.price_list import Tariff
 from gateway.domain.readings import Billing, Item, Quality, Reading, Source
 from gateway.domain.requests import PaymentIdentity
@@ -23,6 +29,7 @@ from gateway.domain.schemes import Completeness, Scheme, Slot, Tally
 from gateway.domain.statement import Move
 from gateway.domain.supply import Command
 from gateway.domain.transfers import Transfer
+from gateway.domain.wallets import Wallet
 
 
 class Duplicate(Exception):
@@ -403,6 +410,70 @@ class Tx(Protocol):
 
     def save_clock(self, clock: MeterClock) -> None: ...
 
+    # permissions and budgets
+    def add_permission(self, permission: CutPermission) -> CutPermission:
+        """As it is stored, with its number."""
+
+    def permission(self, number: int) -> CutPermission | None: ...
+    def save_permission(self, permission: CutPermission) -> None: ...
+    def permissions(self, limit: int, account: str | None = None) -> Sequence[CutPermission]:
+        """Newest first."""
+
+    def spend(self, budget: str, key: str, meter: str, at_ms: int) -> None:
+        """One cut out of a budget. at_ms: the limiter's own steady time."""
+
+    def spent(self, budget: str, key: str | None, since_ms: int) -> Sequence[tuple[str, int]]:
+        """Meter and time of the cuts out of a budget after that, oldest first; key None: whoever's."""
+
+    def forget_spent(self, before_ms: int) -> None: ...
+
+    # approvals, people, audit
+    def add_approval(self, approval: Approval) -> None:
+        """Duplicate if the id is known."""
+
+    def approval(self, approval: str) -> Approval | None: ...
+    def save_approval(self, approval: Approval) -> None: ...
+    def approvals(self, limit: int, *, asked: bool = False) -> Sequence[Approval]:
+        """Newest first; asked: only those that wait."""
+
+    def people(self) -> Sequence[Person]:
+        """By name, the revoked ones too."""
+
+    def person(self, name: str) -> Person | None: ...
+    def person_by_token(self, token_hash: str) -> Person | None: ...
+    def save_person(self, person: Person) -> None: ...
+    def add_audit(self, at_ms: int, who: str, act: str, subject: str, data: Mapping[str, str]) -> AuditRow:
+        """Appends to the chain; raises Unavailable where the log cannot be written."""
+
+    def audit_rows(self, after: int, limit: int) -> Sequence[AuditRow]: ...
+    def audit_end(self) -> tuple[int, str]:
+        """Number and hash of the last row; (0, GENESIS) for an empty log."""
+
+    # notices, findings, calendars, wallets
+    def add_notice(self, notice: Notice) -> Notice:
+        """As it is stored, with its number."""
+
+    def notice(self, number: int) -> Notice | None: ...
+    def save_notice(self, notice: Notice) -> None: ...
+    def due_notices(self, now_ms: int, limit: int) -> Sequence[Notice]:
+        """Queued ones whose next try is due, longest due first."""
+
+    def notices(self, account: str | None, since_ms: int, limit: int) -> Sequence[Notice]:
+        """Created since then, newest first; account None: of all."""
+
+    def finding(self, kind: FindingKind, subject: str) -> Finding | None: ...
+    def findings(self) -> Sequence[Finding]:
+        """By kind and subject."""
+
+    def save_finding(self, finding: Finding) -> None: ...
+    def drop_finding(self, kind: FindingKind, subject: str) -> None: ...
+    def no_cut_calendar(self, calendar: str) -> NoCutCalendar | None: ...
+    def no_cut_calendars(self) -> Sequence[NoCutCalendar]: ...
+    def save_no_cut_calendar(self, calendar: NoCutCalendar) -> None: ...
+    def drop_no_cut_calendar(self, calendar: str) -> None: ...
+    def wallet(self, meter: str) -> Wallet | None: ...
+    def save_wallet(self, wallet: Wallet) -> None: ...
+
     # meta
     def meta(self, key: str) -> str | None: ...
     def set_meta(self, key: str, value: str) -> None: ...
@@ -417,6 +488,8 @@ class Site:
     half a day is for refused passwords only, a restore or an overload does not wait so long.
     power_stale_ms: a power counts in an account's load, and links an overload to the next look at it, for no longer than this.
     meter_zone: the time that the meters' clocks show. keep_clocks: they are looked at and set.
+    boot, steady_ms: which boot of the machine, and milliseconds since it that no clock setting moves; None where not known.
+    disk_ok: there is room for what a cut must leave behind (F6). one_person: nobody else is there to approve (prepayment.md 6).
     """
 
     gateway: str
@@ -428,6 +501,10 @@ class Site:
     power_stale_ms: int = 180_000
     meter_zone: str = "Asia/Shanghai"
     keep_clocks: bool = True
+    boot: str = ""
+    steady_ms: int | None = None
+    disk_ok: bool = True
+    one_person: bool = False
 
 
 JsonObject = dict[str, Json]
