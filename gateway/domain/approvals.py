@@ -36,7 +36,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One act of a person, a key or a rule, in a hash chain. who: `operator:NAME`, `uplink:KEY`, `rules`, `console`; hashes in hex."""
+    """One act of a person, a key or a rule, in a hash chain. who: `operator:NAME`, `uplink:KEY`, `rules` or `console`; hex."""
 
     number: int
     at_ms: int
