@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import secrets
@@ -317,6 +318,7 @@ def run(settings: Settings, file: Path, *, say_ready: bool = False) -> None:
 
 async def _run(make: Callable[[], Gateway], quiet: quiet_log.Quiet, say_ready: bool) -> None:
     gateway = make()
+    spare_the_collector()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -329,6 +331,12 @@ async def _run(make: Callable[[], Gateway], quiet: quiet_log.Quiet, say_ready: b
         await gateway.run(stop)
     finally:
         telling.cancel()
+
+
+def spare_the_collector() -> None:
+    """What stands now stays as long as the process: with 1,000 meters each look through it stopped everything for 0.15 s."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _tell_left_out(quiet: quiet_log.Quiet) -> None:

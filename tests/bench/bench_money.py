@@ -109,6 +109,7 @@ def percentile(values: Iterable[float], per_cent: float) -> float:
 async def beside_the_street() -> dict[str, float]:
     """A gateway with its meters; top-ups as the bank's listener hands them over."""
     import gateway.bootstrap.lines
+    from gateway.bootstrap.process import spare_the_collector
     from tests.gateway.bootstrap.site import LONG_S, Site, street
 
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
@@ -121,6 +122,7 @@ async def beside_the_street() -> dict[str, float]:
         vars(gateway.bootstrap.lines)["transport_of"] = site.transport
         async with site.running() as running:
             await site.all_read()
+            spare_the_collector()
 
             def pay(n: int) -> Awaitable[object]:
                 return running.topup(paid(n, names[n % len(names)]))
