@@ -26,7 +26,8 @@ def found(
     if wanted != known:
         tx.save_finding(wanted)
     if known is None:
-        announce.event(tx, EventKind.FINDING_OPENED, now_ms, account=account, finding=kind.value, subject=subject, text=text)
+        told = _named(subject, account)
+        announce.event(tx, EventKind.FINDING_OPENED, now_ms, account=account, finding=kind.value, text=text, **told)
     return wanted
 
 
@@ -35,4 +36,9 @@ def over(tx: Tx, kind: FindingKind, subject: str, now_ms: int, *, account: str |
     known = tx.finding(kind, subject)
     if known is not None:
         tx.drop_finding(kind, subject)
-        announce.event(tx, EventKind.FINDING_CLOSED, now_ms, account=account, finding=kind.value, subject=subject)
+        announce.event(tx, EventKind.FINDING_CLOSED, now_ms, account=account, finding=kind.value, **_named(subject, account))
+
+
+def _named(subject: str, account: str | None) -> dict[str, str]:
+    """An account is named as one only: on MQTT that is a pseudonym (contract.md 5)."""
+    return {} if subject == account else {"subject": subject}

@@ -1,0 +1,1 @@
+"""Channels that carry notices to customers, and the texts that they carry."""
