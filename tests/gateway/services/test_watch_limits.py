@@ -9,7 +9,7 @@ import pytest
 from gateway.domain.limits import LimitPhase, LoadLimit
 from gateway.domain.meters import Contact, SwitchKind
 from gateway.domain.supply import Verb
-from gateway.services.watch_limits import watch_limits
+from gateway.services.watch_limits import watch_limit
 from tests.gateway.services.house import POLICY, House, account, local, meter
 
 CLOSED, OPEN = Contact.CLOSED, Contact.OPEN
@@ -18,7 +18,8 @@ LIMITED = account(limit=LIMIT)
 
 
 def tick(house: House) -> None:
-    house.do(lambda tx: watch_limits(tx, house.site, house.now_ms))
+    for who in house.do(lambda tx: tx.limits_due(house.now_ms, 100)):
+        house.do(lambda tx, who=who: watch_limit(tx, who, house.site, house.now_ms))  # type: ignore[misc]
 
 
 def load(house: House, kw: str, s: int, *, contact: Contact = CLOSED) -> list[str]:
