@@ -53,6 +53,20 @@ def switch_facts(device: MeterProfile) -> SwitchFacts:
     return SwitchFacts(SwitchKind.CONTACTOR, False, switch.settle_s * 1000)  # registers have no button either
 
 
+@dataclass(frozen=True, slots=True)
+class WalletFacts:
+    """How a meter's own wallet takes money: with MACs of a crypto service, or without; whether it gives any back."""
+
+    macs: bool
+    refund: bool
+
+
+def wallet_facts(device: MeterProfile) -> WalletFacts | None:
+    """None for a meter that holds no money."""
+    form = device.wallet
+    return None if form is None else WalletFacts(form.kind == "counted", form.refund)
+
+
 def password_class(device: MeterProfile) -> str | None:
     """The class whose password the device's own switch needs; None when it needs none."""
     return device.dlt645.password_class if device.dlt645 is not None and device.switch is not None else None

@@ -1,4 +1,4 @@
-"""`wattgate accounts`: what an account's ledger says, for its customer."""
+"""`wattgate accounts`: what an account's ledger says, for its customer; the other verbs stand in account_life."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli import account_life
 from gateway.cli.answers import Failure, settings_of
 from gateway.domain.statement import Section, Statement, month_end, shown
 from gateway.domain.statement_text import CARRIED, SECTIONS, component_text, kwh_text, line_text, micro_text
@@ -153,4 +154,5 @@ def _row(day: str, what: str, used: str, amount: str) -> str:
 
 def register(app: typer.Typer) -> None:
     """Adds the verbs."""
+    account_life.register(accounts)
     app.add_typer(accounts, name="accounts")

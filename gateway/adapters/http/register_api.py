@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.adapters.http.auth import OperatorAuth
+from gateway.adapters.http.auth import OperatorAuth, answers_for
 from gateway.adapters.http.body import checked, read_object
 from gateway.adapters.http.operator import Id
 from gateway.adapters.http.problems import Problem
@@ -34,7 +34,7 @@ class RegisterForm(BaseModel):
     last: dict[StrictStr, StrictStr] = Field(default_factory=dict, max_length=64, examples=[{"energy_import": "1234.56"}])
     first: dict[StrictStr, StrictStr] = Field(default_factory=dict, max_length=64, examples=[{"energy_import": "0.00"}])
     reason: StrictStr = Field(min_length=1, max_length=500, examples=["meter was broken"])
-    by: StrictStr = Field(min_length=1, max_length=200, examples=["Li Wei"])
+    by: StrictStr | None = Field(None, min_length=1, max_length=200, examples=["Li Wei"])
     second: StrictStr | None = Field(None, min_length=1, max_length=200, examples=["Wang Fang"])
 
 
@@ -60,7 +60,7 @@ class RegisterApi:
         if await self._read(lambda tx: tx.meter(meter)) is None:
             raise Problem("not_found", f"meter {meter} is not known here")
         last, first = _registers("last", form.last), _registers("first", form.first)
-        order = RegisterOrder(form.id, meter, form.kind, last, first, form.reason, form.by, form.second)
+        order = RegisterOrder(form.id, meter, form.kind, last, first, form.reason, answers_for(request, form.by), form.second)
         refused = await self._accept(order)
         log.info("accept_register", meter=meter, id=order.id, kind=order.kind, by=order.by, second=order.second, refused=refused)
         if refused is not None:

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain import ledger
 from gateway.domain.debt_terms import DebtTerms
-from gateway.domain.limits import LimitPhase, LimitState, LoadLimit
+from gateway.domain.limits import LimitMemory, LimitPhase, LimitState, LoadLimit
 from gateway.domain.meters import Contact, Meter
 from gateway.domain.price_list import Terms, Version
 from gateway.domain.supply import Verb
@@ -52,8 +52,9 @@ def test_state_is_kept_and_settings_follow(house: House) -> None:
         holder="Wang", policy=replace(POLICY, low_micro=1), limit=limit, agreement="new", never_cut=True, tariff="two-rate"
     )
     house.settle(meter(line="bus-2", switch_line="bus-2", settle_ms=9), accounts=[changed])
-    kept["priced_since"] = "2026-11-24"
-    assert house.account() == replace(changed, credit="cut", warned_ms=before.warned_ms, **kept)  # type: ignore[arg-type]
+    now_ms = house.now_ms
+    kept |= {"priced_since": "2026-11-24", "limit_memory": LimitMemory(changed_ms=now_ms, edge_ms=now_ms, due_ms=now_ms)}
+    assert house.account() == replace(changed, credit="cut", warned_ms=before.warned_ms, standing=before.standing, **kept)  # type: ignore[arg-type]
     after = house.meter()
     assert (after.line, after.settle_ms) == ("bus-2", 9)
     for name in ("desired", "observed", "observed_ms", "cut_reasons"):

@@ -38,9 +38,7 @@ async def person(street: Street) -> AsyncIterator[httpx2.AsyncClient]:
 PATH = "/api/v1/meters/bus-1-1/accept-register"
 
 
-async def test_an_exchanged_meter_goes_on_and_shows_that_nothing_holds_its_bill(
-    person: httpx2.AsyncClient, street: Street
-) -> None:
+async def test_an_exchanged_meter_goes_on_and_shows_that_nothing_holds_its_bill(person: httpx2.AsyncClient, street: Street) -> None:
     street.read("bus-1-1", energy_import="0.00")
     assert street.store.read_now(lambda tx: tx.billing("bus-1-1").held) == "register_lower"  # type: ignore[union-attr]
     for _ in range(2):
