@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -24,6 +25,8 @@ def protect(
     reason: ReasonOption,
     span: Annotated[str | None, typer.Option("--for", metavar="SPAN", help="Like 30m, 12h or 7d.")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="MOMENT", help="Like 2026-12-01T08:00:00+08:00.")] = None,
+    blocks: Annotated[str, typer.Option(help="all: no cut at all; commercial: overloads and emergencies still cut.")] = "all",
+    in_meter: Annotated[bool, typer.Option("--in-meter", help="The meter is told too; it refuses overload trips as well.")] = False,
     config: ConfigOption = None,
     url: UrlOption = None,
 ) -> None:
@@ -31,23 +34,22 @@ def protect(
 
     Example: wattgate protect A-0001 --for 7d --owner "Li Wei" --reason "oxygen concentrator" -c gateway.toml
     """
-    body = {"until": _until(span, until), "owner": owner, "reason": reason}
+    body = {"until": _until(span, until), "owner": owner, "reason": reason, "blocks": blocks, "in_meter": in_meter}
     with asking(config, url) as gateway:
         answer = _posted(gateway, account, "protect", body)
-        print(f"{account}: protected until {answer['protected_until']}", flush=True)
+        print(_waiting(answer) or f"{account}: protected until {answer['protected_until']}", flush=True)
         follow_left_over(gateway)
 
 
 def unprotect(
     account: AccountArgument, owner: OwnerOption, reason: ReasonOption, config: ConfigOption = None, url: UrlOption = None
 ) -> None:
-    """End the protection of an account's supply; nobody is cut by that.
+    """Ask for the end of the protection of an account's supply, which another person must approve; nobody is cut by that.
 
     Example: wattgate unprotect A-0001 --owner "Li Wei" --reason "moved away" -c gateway.toml
     """
     with asking(config, url) as gateway:
-        _posted(gateway, account, "unprotect", {"owner": owner, "reason": reason})
-        print(f"{account}: not protected any more")
+        print(_waiting(_posted(gateway, account, "unprotect", {"owner": owner, "reason": reason})))
 
 
 def register(app: typer.Typer) -> None:
@@ -56,11 +58,17 @@ def register(app: typer.Typer) -> None:
     app.command()(unprotect)
 
 
-def _posted(gateway: Asked, account: str, verb: str, body: dict[str, str]) -> dict[str, object]:
+def _posted(gateway: Asked, account: str, verb: str, body: Mapping[str, object]) -> dict[str, object]:
     status, answer = gateway.call("POST", f"/api/v1/accounts/{account}/{verb}", body)
-    if status != 200:
+    if status not in (200, 202):
         raise Failure(f"{verb} of {account}: {answer.get('detail') or answer.get('title') or status}")
     return answer
+
+
+def _waiting(answer: dict[str, object]) -> str:
+    """What the person is told whose act waits for another one; nothing where it is done."""
+    waits = answer.get("approval")
+    return f"{answer['account']}: waits for a second person: wattgate approve yes {waits['id']}" if isinstance(waits, dict) else ""
 
 
 def _until(span: str | None, until: str | None) -> str:

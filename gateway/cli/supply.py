@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -28,6 +29,12 @@ def cut(
         str, typer.Option("--cause", help="energy_debt, emergency, contract_time_table, demand_response, theft_by_two_people.")
     ],
     reason: ReasonOption = NO_REASON,
+    contract: Annotated[str, typer.Option(help="The contract that allows it: demand_response.")] = "",
+    event: Annotated[str, typer.Option(help="The event that calls for it: demand_response.")] = "",
+    plan: Annotated[str, typer.Option(help="The signed plan: contract_time_table.")] = "",
+    danger_to_life: Annotated[
+        bool, typer.Option("--danger-to-life", help="An emergency above every protection: two people, on this machine.")
+    ] = False,
     config: ConfigOption = None,
     url: UrlOption = None,
 ) -> None:
@@ -36,7 +43,9 @@ def cut(
     Example: wattgate cut bus1-201906040102 --cause emergency -c gateway.toml
     """
     with asking(config, url) as gateway:
-        _order(gateway, meter, "cut", {"cause": cause, "reason": reason})
+        facts = {name: text for name, text in (("contract", contract), ("event", event), ("plan", plan)) if text}
+        body = {"cause": cause, "reason": reason, "facts": facts, "danger_to_life": danger_to_life}
+        _order(gateway, meter, "cut", body)
 
 
 def restore(meter: MeterArgument, reason: ReasonOption = NO_REASON, config: ConfigOption = None, url: UrlOption = None) -> None:
@@ -54,7 +63,7 @@ def register(app: typer.Typer) -> None:
     app.command()(restore)
 
 
-def _order(gateway: Asked, meter: str, verb: str, body: dict[str, str]) -> None:
+def _order(gateway: Asked, meter: str, verb: str, body: Mapping[str, object]) -> None:
     status, answer = gateway.call("POST", f"/api/v1/meters/{meter}/{verb}", {"id": uuid.uuid4().hex, **body})
     if status not in (200, 202):
         raise Failure(f"{verb} of {meter}: {answer.get('detail') or answer.get('title') or status}")
@@ -73,6 +82,8 @@ def follow(gateway: Asked, meter: str, verb: str, command: str) -> None:
             shown = state
         if answer["final"]:
             return _end(meter, verb, state, answer)
+        if state == "quarantined":
+            raise Failure(f"{verb} of {meter}: {answer['reason']}; another person's word: wattgate quarantine release {command}")
         time.sleep(LOOK_S)
     goes_on = "waits for the gateway's next start" if gateway.left_over() else "goes on"
     raise Failure(f"{verb} of {meter}: still {shown} after {WAIT_S} s; command {command} {goes_on}")

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+ALONE_MS = 15 * 60 * 1000
+"""On a one-person site who asked may confirm it so much later (prepayment.md 6)."""
+
 
 class ApprovalState(StrEnum):
     """ASKED waits; the others are final."""
@@ -32,6 +35,18 @@ class Approval:
     decided_by: str | None = None
     decided_ms: int | None = None
     reason: str = ""
+
+
+RELEASE = "release_command"
+"""The act that a quarantined command waits for; the approval has the command's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of an act: the approval as it is now, or why nothing was asked or decided, in one sentence."""
+
+    approval: Approval | None
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

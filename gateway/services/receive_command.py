@@ -14,8 +14,8 @@ from gateway.services.ports import JsonObject, Site, SupplyAnswer, Tx
 
 ORIGIN = "uplink"
 
-SERVED = frozenset(verb.value for verb in Verb)
-"""Verbs that an uplink command may have here."""
+SERVED = frozenset(verb.value for verb in Verb if verb not in (Verb.PROTECT, Verb.UNPROTECT))
+"""Verbs that an uplink command may have here: protection is an account's."""
 
 
 def receive_command(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -> SupplyAnswer:
@@ -29,7 +29,10 @@ def receive_command(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -
     if command.meter is None or command.verb not in SERVED:
         return _no(tx, command.id, CommandState.REFUSED, _not_served(command), command, now_ms)
     verb = Verb(command.verb)
-    order = SupplyOrder(command.id, command.meter, verb, command.cause or "", ORIGIN, command.expires_ms)
+    cause, said = command.cause or "", command.reason
+    order = SupplyOrder(
+        command.id, command.meter, verb, cause, ORIGIN, command.expires_ms, ORIGIN, facts=command.facts, reason=said
+    )
     answer = order_supply(tx, order, site, now_ms)
     if answer.command is None:
         return _no(tx, command.id, CommandState.REFUSED, answer.refused or "there is nothing to do", command, now_ms)
@@ -74,9 +77,7 @@ def _answer_again(tx: Tx, command_id: str, now_ms: int) -> SupplyAnswer | None:
     return SupplyAnswer(None, str(body["reason"]))
 
 
-def _no(
-    tx: Tx, command_id: str, state: CommandState, why: str, command: IncomingCommand | None, now_ms: int
-) -> SupplyAnswer:
+def _no(tx: Tx, command_id: str, state: CommandState, why: str, command: IncomingCommand | None, now_ms: int) -> SupplyAnswer:
     """Remembers a final answer that has no command behind it, and sends it up."""
     body: dict[str, Json] = {
         "command": command_id,

@@ -11,10 +11,13 @@ from gateway.domain.charge_refs import FREEZE
 from gateway.domain.ledger import EntryKind, JournalRow
 from gateway.domain.price_list import RoundingPlace
 from gateway.domain.readings import TOTAL
+from gateway.domain.records import BankDay, Closing, Paid
 from gateway.domain.transfers import RESOLVED, Transfer, TransferState
 from gateway.domain.use_trail import CHARGING as USE_CHARGING
 from gateway.domain.use_trail import UseTrail
-from gateway.services.ports import BankDay, Closing, Paid, Tx
+from gateway.services.ports import Tx
+from gateway.services.verify_cuts import verify_cuts
+from gateway.services.verify_wallets import verify_wallets
 
 PAGE = 5_000
 """Entries per read: about 10 MB of memory, and long enough that a read costs nothing beside the rows."""
@@ -156,7 +159,7 @@ class Verification:
         audit.compare(self.tx.balances())
         self.finding = audit.finding or self._meters() or self.books.links.compare(self._row)
         if self.finding is None and whole:
-            self.finding = self._days() or self._uses()
+            self.finding = self._days() or self._uses() or verify_wallets(self.tx)
 
     def _meters(self) -> str | None:
         """Every billed meter stands where its billing says, and was billed from where its bill began."""
@@ -200,7 +203,7 @@ def verify_ledger(tx: Tx, *, from_closing: bool = False) -> tuple[int, str | Non
     begun = walk.number
     walk.walk()
     walk.compare(whole=begun == 0)
-    return walk.number, walk.finding
+    return walk.number, walk.finding or verify_cuts(tx)
 
 
 def resume(walk: Verification, closing: Closing) -> str | None:

@@ -183,10 +183,8 @@ def test_money_lifts_a_cut_for_debt_whoever_ordered_it(house: House) -> None:
 
 def test_a_cut_for_theft_goes_out_at_night_although_the_debts_cut_may_not(house: House) -> None:
     house.settle(accounts=[account(policy=replace(POLICY, no_cut_hours=True))], balance="1").exhaust()
-    house.order(Verb.CUT, "theft_by_two_people")  # the debt's cut is under way already
+    house.order(Verb.CUT, "theft_by_two_people", lives_s=9 * 3600)  # the debt's cut is under way already
     house.later(hours=8).block(total="10.00")
-    [it] = house.open()
-    house.do(lambda tx: tx.save_command(replace(it, expires_ms=house.now_ms + 60_000)))
     sent = house.send()
     assert (sent.state, sent.cause, sent.origin) == ("acknowledged", "theft_by_two_people", "operator")
     assert house.meter().cut_reasons == ("operator:theft_by_two_people",)

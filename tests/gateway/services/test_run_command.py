@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.domain.jobs import Failed, Fault, SwitchJob
+from gateway.domain.jobs import Answered, Failed, Fault, SwitchJob
 from gateway.domain.limits import LoadLimit
 from gateway.domain.meters import Contact
-from gateway.domain.supply import MAX_ATTEMPTS, MAX_READBACKS, CommandState, Verb
+from gateway.domain.supply import MAX_ATTEMPTS, MAX_READBACKS, Command, CommandState, SwitchReading, Verb
+from gateway.services.run_command import finish_readback
 from tests.gateway.services.house import BROKE, DOWN, NAK, PASSWORD, POLICY, SILENT, House, account, meter
 
+BY_NIGHT = replace(POLICY, no_cut_hours=False)
 CLOSED, OPEN, ALLOWED, UNKNOWN = Contact.CLOSED, Contact.OPEN, Contact.ALLOWED, Contact.UNKNOWN
 
 
@@ -106,6 +108,7 @@ def test_a_welded_relay_fails_after_a_minute_of_current(debtor: House, outcome: 
 
 
 def test_a_welded_relay_that_then_refuses_is_not_forgotten(debtor: House) -> None:
+    debtor.change(policy=BY_NIGHT)
     cut = debtor.send()
     while not cut.final:
         cut = debtor.look(cut, OPEN, power_w=900)
@@ -135,6 +138,7 @@ def test_a_failed_cut_is_ordered_again_after_a_pause_and_not_before(debtor: Hous
 
 
 def test_a_refused_cut_is_final_and_spares_the_meters_password(debtor: House) -> None:
+    debtor.change(policy=BY_NIGHT)
     cut = debtor.send(PASSWORD)
     assert (cut.state, cut.reason, debtor.kinds()) == ("refused", PASSWORD.text, ["command_failed"])
     debtor.later(hours=11.9).block(total="10.00")
@@ -369,4 +373,62 @@ def test_answers_for_commands_that_ended_meanwhile_change_nothing(debtor: House)
 
 
 def test_the_states_of_the_table_are_all_reached_here() -> None:
-    assert {*STATES, "verified", "allowed", "command_only", "expired", "cancelled", "superseded", "failed"} == set(CommandState)
+    elsewhere = {"quarantined", "done"}  # test_two_people, and what moves no switch
+    here = {*STATES, "verified", "allowed", "command_only", "expired", "cancelled", "superseded", "failed", "delayed"}
+    assert here | elsewhere == set(CommandState)
+
+
+# a cut that the meter holds back (prepayment.md 10)
+
+
+def held(house: House, cut: Command, minutes: float | None) -> Command:
+    """Looked at when it is due: closed, with much current, and the meter's guard as it stands."""
+    due_ms = house.command(cut.id).read_at_ms
+    assert due_ms is not None
+    house.now_ms = max(house.now_ms, due_ms)
+    until_ms = None if minutes is None else cut.created_ms + round(minutes * 60_000)
+    seen = Answered(switch=SwitchReading(CLOSED, "relay_bit", house.now_ms, 9000, until_ms))
+    house.do(lambda tx: finish_readback(tx, cut.id, seen, house.site, house.now_ms))
+    return house.command(cut.id)
+
+
+def test_a_high_current_guard_delays_a_cut_and_the_result_says_until_when(debtor: House) -> None:
+    cut = held(debtor, debtor.send(), 30)
+    assert (cut.state, cut.final) == ("delayed", False)
+    assert cut.reason == "delayed until 2026-11-24T02:31:00Z at the latest: the meter waits for the current to fall"
+    assert cut.read_at_ms == debtor.now_ms + 60_000
+    assert "cut_delayed" in debtor.kinds()
+    for _ in range(20):
+        cut = held(debtor, cut, 30)
+        assert (cut.state, cut.attempts, cut.readbacks) == ("delayed", 1, 0), "it is looked at, and not sent again"
+    debtor.restart()
+    assert debtor.command(cut.id).state == "delayed"
+    assert debtor.look(cut, OPEN, power_w=0).state == "verified"
+
+
+def test_a_guard_that_is_over_and_did_not_open_is_a_failure(debtor: House) -> None:
+    cut = held(debtor, debtor.send(), 2)
+    for _ in range(20):
+        if cut.final:
+            break
+        cut = held(debtor, cut, 2)
+    assert (cut.state, cut.reason) == ("failed", "the switch did not move")
+
+
+def test_no_guard_holds_a_cut_for_more_than_a_day(debtor: House) -> None:
+    cut = held(debtor, debtor.send(), 100 * 24 * 60)
+    debtor.later(hours=24)
+    for _ in range(MAX_READBACKS):
+        cut = held(debtor, cut, 100 * 24 * 60)
+    assert cut.state == "failed"
+
+
+def test_a_top_up_takes_a_delayed_cut_away(debtor: House) -> None:
+    held(debtor, debtor.send(), 30)
+    debtor.topup("20.00")
+    assert debtor.orders() == ["cut superseded", "restore queued"]
+
+
+def test_only_a_cut_that_was_acknowledged_is_delayed(debtor: House) -> None:
+    cut = held(debtor, debtor.send(SILENT), 30)
+    assert cut.state == "uncertain", "whether it arrived is not known"

@@ -1,0 +1,39 @@
+"""The stop switch: no cut of budgets 2 to 4 leaves any more, queued ones neither, until somebody resumes (prepayment.md 6)."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+from gateway.domain.events import EventKind
+from gateway.services import announce
+from gateway.services.ports import Tx, Unavailable
+
+KEY = "cuts_stopped"
+
+
+def stopped(tx: Tx) -> str | None:
+    """Who stopped the cuts and why, in a few words; None while they go on."""
+    kept = tx.meta(KEY)
+    if not kept:
+        return None
+    who, reason = json.loads(kept)
+    return f"{reason} ({who})"
+
+
+def stop_cuts(tx: Tx, who: str, reason: str, now_ms: int) -> None:
+    """From this commit on; who stops them again only changes the reason. Safety trips and danger to life go on."""
+    tx.set_meta(KEY, json.dumps([who, reason]))
+    with suppress(Unavailable):  # cuts are stopped whether or not it can be written down
+        tx.add_audit(now_ms, who, "stop_cuts", "gateway", {"reason": reason})
+    announce.event(tx, EventKind.CUTS_STOPPED, now_ms, who=who, reason=reason)
+
+
+def resume_cuts(tx: Tx, who: str, reason: str, now_ms: int) -> str | None:
+    """Cuts are judged and ordered again. Why not, where they were not stopped. The caller checks the right to it."""
+    if stopped(tx) is None:
+        return "cuts are not stopped"
+    tx.add_audit(now_ms, who, "resume_cuts", "gateway", {"reason": reason})
+    tx.set_meta(KEY, "")
+    announce.event(tx, EventKind.CUTS_RESUMED, now_ms, who=who, reason=reason)
+    return None
