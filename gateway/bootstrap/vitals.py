@@ -33,6 +33,7 @@ class Vitals:
         self.fatal: str | None = None
         self.store_trouble: str | None = None
         self.money_held: str | None = None
+        self.cuts_stopped: str | None = None
         self.site: Callable[[], Site] | None = None
         self.store: Store | None = None
         self._clock, self._crew = clock, crew
@@ -58,13 +59,18 @@ class Vitals:
         """Why no money may be taken, and what holds only cuts."""
         trouble = self.fatal or self.store_trouble
         reasons = [f"the store cannot take money: {trouble}"] if trouble else []
+        low = self.store.low if self.store else None
+        reasons += [f"no money is taken: {low}"] if low else []
         reasons += [self.money_held] if self.money_held else []
         holds = [f"line {name} is down" for name, loop in self._crew.loops.items() if loop.up is False]
+        holds += [f"no cut (F6): {low}"] if low else []
         site = self.site() if self.site else None
         if site is not None and not site.clock_trusted:
-            holds.append("the clock is not trusted: no cut (F3)")
+            holds.append(f"the clock is not trusted: no cut (F3){_because(site.clock_why)}")
         if self.money_held or (site is not None and not site.path_alive):
-            holds.append("no way to top up is alive: no cut for debt (F2)")
+            holds.append(f"no way to top up is alive: no cut for debt (F2){_because(site.path_why if site else '')}")
+        if self.cuts_stopped:
+            holds.append(f"cuts are stopped: {self.cuts_stopped}")
         return Health(tuple(reasons), tuple(holds))
 
     def lines(self) -> Sequence[LineStatus]:
@@ -135,6 +141,10 @@ class Vitals:
         samples = self._samples.get(driver)
         since_ms, busy_before = samples[0] if samples else (driver.counters.since_ms, 0)
         return max(0.0, min(1.0, (driver.counters.busy_ms - busy_before) / max(1, now_ms - since_ms)))
+
+
+def _because(why: str) -> str:
+    return f": {why}" if why else ""
 
 
 def _latencies(line: BuiltLine) -> Iterator[tuple[str, Sequence[int]]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from gateway.domain.approvals import Approval, AuditRow
+from gateway.domain.budgets import UNBOUND, Budgets
 from gateway.domain.clocks import MeterClock
 from gateway.domain.debt_terms import Accrual
 from gateway.domain.estimates import Estimate
@@ -18,170 +18,60 @@ from gateway.domain.jobs import Want
 from gateway.domain.ledger import JournalRow, PostedEntry
 from gateway.domain.meters import Account, Meter
 from gateway.domain.no_cut import NoCutCalendar
-from gateway.domain.notices import Notice
+from gateway.domain.notices import Notice, NoticeState
 from gateway.domain.people import Person
 from gateway.domain.period_use import PeriodUse
 from gateway.domain.permissions import CutPermission
 from gateway.domain.price_list import Tariff
-from gateway.domain.readings import Billing, Item, Quality, Reading, Source
+from gateway.domain.readings import Billing, Quality, Reading, Source
+from gateway.domain.records import (
+    BankDay,
+    Closing,
+    DaySum,
+    LatestItem,
+    OutboxRow,
+    OutboxState,
+    Paid,
+    Payment,
+    StoredEvent,
+    StoredReading,
+    Taken,
+)
 from gateway.domain.requests import PaymentIdentity
 from gateway.domain.schemes import Completeness, Scheme, Slot, Tally
 from gateway.domain.statement import Move
 from gateway.domain.supply import Command
 from gateway.domain.transfers import Transfer
-from gateway.domain.wallets import Wallet
+from gateway.services.wallet_ports import WalletTx
+
+T = TypeVar("T")
 
 
 class Duplicate(Exception):
     """A unique constraint of the store refused the row: it is there already."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """A payment as it was judged, for ever. `status`: posted, reversed or refused.
-
-    receipt: the receipt document as the bank got it, byte for byte; None when refused. problem: code of a stored refusal and its
-    detail. later: differing values of other fields that came with repeats (recorded, never a conflict). entry: ledger number.
-    """
-
-    identity: PaymentIdentity
-    account: str
-    amount_micro: int
-    currency: str
-    accounting_date: str
-    paid_at: str
-    channel: str
-    status: str
-    at_ms: int
-    receipt: str | None = None
-    problem: str | None = None
-    detail: str | None = None
-    entry: int | None = None
-
-
-class Paid(NamedTuple):
-    """The money of a payment that an entry posted: what a verifier compares with that entry."""
-
-    entry: int
-    bank: str
-    institution: str
-    scope: str
-    serial: str
-    account: str
-    amount_micro: int
-    currency: str
-    accounting_date: str
-    status: str
-
-
-class BankDay(NamedTuple):
-    """What a bank is reconciled by."""
-
-    bank: str
-    accounting_date: str
-    currency: str
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """A period that is closed. entry: the entry that says so; upto: the last entry of the period; hash: that entry's."""
-
-    entry: int
-    upto: int
-    hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Posted payments of one bank in one currency: how many, and their sum in micro-units."""
-
-    bank: str
-    currency: str
-    count: int
-    micro: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReading:
-    """A reading in the store: what was read, its quality, and when it was stored."""
-
-    id: int
-    reading: Reading
-    point: str
-    quality: Quality
-    stored_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event with its number in the store."""
-
-    id: int
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """A message on its way: dense sequence number; published_ms None until it was handed to the broker."""
-
-    seq: int
-    message: Outgoing
-    published_ms: int | None
-    acknowledged_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxState:
-    """The outbox at a glance: last number given, lowest not yet acknowledged (last + 1 when none); rows not acknowledged, and rows
-    ever published and acknowledged."""
-
-    last: int
-    low: int
-    waiting: int
-    published: int
-    acknowledged: int
-
-
-@dataclass(frozen=True, slots=True)
-class LatestItem:
-    """The newest value of one quantity of a meter and when the meter answered it (UTC ms)."""
-
-    item: Item
-    answered_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class DaySum:
-    """What is left of a day's readings of one quantity after their retention. day: local date, ISO. count: readings with a value.
-
-    first, last: the values of the day's first and last moment (first_ms, last_ms); a register's consumption lies between them.
-    """
-
-    meter: str
-    day: str
-    quantity: str
-    unit: str
-    count: int
-    first: Decimal
-    first_ms: int
-    last: Decimal
-    last_ms: int
-    lowest: Decimal
-    highest: Decimal
-
-
-class Tx(Protocol):
+class Tx(WalletTx, Protocol):
     """One transaction. Every method is synchronous; writes are visible to later reads of the same transaction."""
 
     # archive
     def accounts(self) -> Sequence[Account]: ...
+    def accounts_after(self, account: str, limit: int) -> Sequence[Account]:
+        """Those whose id stands behind this one, by id."""
+
     def account(self, account: str) -> Account | None:
         """Inside a write transaction the row stays locked to its end."""
 
     def save_account(self, account: Account) -> None: ...
+    def limits_due(self, now_ms: int, limit: int) -> Sequence[str]:
+        """Accounts whose limiter time has something to do for by now (limit_memory.due_ms), longest due first."""
+
     def meters(self) -> Sequence[Meter]: ...
     def meter(self, meter: str) -> Meter | None: ...
     def meters_of(self, account: str) -> Sequence[Meter]: ...
+    def switches(self) -> int:
+        """How many meters have one."""
+
     def meters_on(self, line: str) -> Sequence[Meter]:
         """Those read on this line."""
 
@@ -201,6 +91,9 @@ class Tx(Protocol):
     def add_estimate(self, estimate: Estimate) -> None: ...
     def estimates_of(self, meter: str, at_ms: int) -> Sequence[Estimate]:
         """Those within whose span this moment lies, oldest entry first."""
+
+    def open_estimates(self, meter: str) -> Sequence[Estimate]:
+        """All of a meter, oldest entry first."""
 
     def drop_estimate(self, entry: int) -> None: ...
     def drop_estimates(self, meter: str, before_ms: int) -> None:
@@ -291,6 +184,9 @@ class Tx(Protocol):
     def due_transfers(self, now_ms: int, limit: int) -> Sequence[Transfer]:
         """Pending ones whose time is over, longest due first."""
 
+    def open_transfers(self, account: str) -> Sequence[Transfer]:
+        """Of a customer, pending and uncertain ones, by id."""
+
     def transfers(self, after: int, upto: int) -> Sequence[Transfer]:
         """Those that an entry of these numbers began or ended."""
 
@@ -313,7 +209,7 @@ class Tx(Protocol):
         """Commands in a state that is not final, oldest first."""
 
     def last_command(self, meter: str) -> Command | None:
-        """The newest command of this meter, final or not."""
+        """The newest command to this meter's switch, final or not."""
 
     def commands(self, limit: int) -> Sequence[Command]:
         """Newest first."""
@@ -322,7 +218,7 @@ class Tx(Protocol):
         """The commands of this meter, newest first."""
 
     # events and outbox
-    def add_event(self, event: Event) -> int: ...
+    def add_event(self, event: Event) -> None: ...
     def events(self, limit: int, before: int | None = None) -> Sequence[StoredEvent]:
         """Newest first."""
 
@@ -427,6 +323,9 @@ class Tx(Protocol):
 
     def forget_spent(self, before_ms: int) -> None: ...
 
+    def unspend(self, budget: str, key: str, meter: str) -> None:
+        """Takes the newest such cut back: it certainly did not leave."""
+
     # approvals, people, audit
     def add_approval(self, approval: Approval) -> None:
         """Duplicate if the id is known."""
@@ -449,17 +348,20 @@ class Tx(Protocol):
     def audit_end(self) -> tuple[int, str]:
         """Number and hash of the last row; (0, GENESIS) for an empty log."""
 
-    # notices, findings, calendars, wallets
+    # notices, findings, calendars
     def add_notice(self, notice: Notice) -> Notice:
         """As it is stored, with its number."""
 
     def notice(self, number: int) -> Notice | None: ...
     def save_notice(self, notice: Notice) -> None: ...
-    def due_notices(self, now_ms: int, limit: int) -> Sequence[Notice]:
-        """Queued ones whose next try is due, longest due first."""
+    def due_notices(self, now_ms: int, limit: int, channel: str | None = None) -> Sequence[Notice]:
+        """Queued ones whose next try is due, longest due first; channel None: of all."""
 
-    def notices(self, account: str | None, since_ms: int, limit: int) -> Sequence[Notice]:
-        """Created since then, newest first; account None: of all."""
+    def notices(self, account: str | None, since_ms: int, limit: int, state: NoticeState | None = None) -> Sequence[Notice]:
+        """Created since then, newest first; account None: of all, state None: in any."""
+
+    def notice_counts(self, since_ms: int) -> Mapping[tuple[str, NoticeState], int]:
+        """How many were created since then, by channel and state."""
 
     def finding(self, kind: FindingKind, subject: str) -> Finding | None: ...
     def findings(self) -> Sequence[Finding]:
@@ -471,12 +373,12 @@ class Tx(Protocol):
     def no_cut_calendars(self) -> Sequence[NoCutCalendar]: ...
     def save_no_cut_calendar(self, calendar: NoCutCalendar) -> None: ...
     def drop_no_cut_calendar(self, calendar: str) -> None: ...
-    def wallet(self, meter: str) -> Wallet | None: ...
-    def save_wallet(self, wallet: Wallet) -> None: ...
 
     # meta
     def meta(self, key: str) -> str | None: ...
     def set_meta(self, key: str, value: str) -> None: ...
+    def metas_of(self, prefix: str) -> Mapping[str, str]:
+        """Keys that begin so, and what stands there, where it is not empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,7 +391,11 @@ class Site:
     power_stale_ms: a power counts in an account's load, and links an overload to the next look at it, for no longer than this.
     meter_zone: the time that the meters' clocks show. keep_clocks: they are looked at and set.
     boot, steady_ms: which boot of the machine, and milliseconds since it that no clock setting moves; None where not known.
+    clock_why, path_why: what is missing where the clock is not trusted or no path is alive, one sentence. ask_clocks: the meters'
+    clocks are looked at even so, for they may vouch for ours.
     disk_ok: there is room for what a cut must leave behind (F6). one_person: nobody else is there to approve (prepayment.md 6).
+    delivery_deadline_ms: credit that is not in its meter by then comes back. wallet_read_ms: how often wallets are read.
+    budgets: of the limiter.
     """
 
     gateway: str
@@ -505,6 +411,12 @@ class Site:
     steady_ms: int | None = None
     disk_ok: bool = True
     one_person: bool = False
+    clock_why: str = ""
+    path_why: str = ""
+    ask_clocks: bool = False
+    delivery_deadline_ms: int = 24 * 60 * 60 * 1000
+    wallet_read_ms: int = 15 * 60 * 1000
+    budgets: Budgets = UNBOUND
 
 
 JsonObject = dict[str, Json]
@@ -512,6 +424,22 @@ JsonObject = dict[str, Json]
 
 class Unavailable(Exception):
     """The store cannot do this now (disk full, I/O error, too many waiting): nothing happened, it may be repeated."""
+
+
+class DiskLow(Unavailable):
+    """Room is left only for what gives supply back (F6): this is not among it."""
+
+
+class Essential(Generic[T]):
+    """A use case that is written even where only the reserve is left: it gives supply back, says what came of it, or frees room."""
+
+    __slots__ = ("_usecase",)
+
+    def __init__(self, usecase: Callable[[Tx], T]) -> None:
+        self._usecase = usecase
+
+    def __call__(self, tx: Tx) -> T:
+        return self._usecase(tx)
 
 
 class MoneyHeld(Exception):
@@ -537,11 +465,15 @@ class TopUpVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TopUpOutcome:
-    """The answer to a payment. `payment` is what is stored for its identity; `field` names what differs in a conflict."""
+    """The answer to a payment. `payment` is what is stored for its identity; `field` names what differs in a conflict.
+
+    delivery: where the customer's credit is, for an account whose money is in a meter (contract.md 3).
+    """
 
     verdict: TopUpVerdict
     payment: Payment
     field: str | None = None
+    delivery: str = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,32 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Integer, bindparam, select
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.statements import Part, Row, Statement, upsert
-from gateway.domain.credit import CreditPolicy, CreditState
+from gateway.domain.credit import CreditPolicy, CreditState, Standing
 from gateway.domain.debt_terms import DebtTerms
-from gateway.domain.limits import LimitPhase, LimitState, LoadLimit
-from gateway.domain.meters import Account, Contact, Meter, SwitchKind
+from gateway.domain.limits import LimitMemory, LimitPhase, LimitState, LoadLimit
+from gateway.domain.meters import Account, Authority, Contact, Meter, Protect, SwitchKind
+from gateway.domain.notices import Reach
 from gateway.domain.price_list import Terms
 
 _accounts = select(schema.account)
 _one_account = _accounts.where(schema.account.c.id == bindparam("account"))
 ACCOUNTS = Statement(_accounts.order_by(schema.account.c.id))
+ACCOUNTS_AFTER = Statement(
+    _accounts.where(schema.account.c.id > bindparam("account"))
+    .order_by(schema.account.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
+LIMITS_DUE = Statement(
+    select(schema.account.c.id)
+    .where(schema.account.c.limit_due_ms.is_not(None), schema.account.c.limit_due_ms <= bindparam("now_ms"))
+    .order_by(schema.account.c.limit_due_ms)
+    .limit(bindparam("most", type_=Integer))
+)
 ACCOUNT = Statement(_one_account)
 ACCOUNT_LOCKED = Statement(_one_account.with_for_update())
 SAVE_ACCOUNT = upsert(schema.account)
@@ -41,9 +53,15 @@ class Archive(Part):
     def accounts(self) -> Sequence[Account]:
         return [_account(row) for row in self._session.rows(ACCOUNTS)]
 
+    def accounts_after(self, account: str, limit: int) -> Sequence[Account]:
+        return [_account(row) for row in self._session.rows(ACCOUNTS_AFTER, account=account, most=limit)]
+
     def account(self, account: str) -> Account | None:
         row = self._session.row(ACCOUNT_LOCKED if self._session.writing else ACCOUNT, account=account)
         return None if row is None else _account(row)
+
+    def limits_due(self, now_ms: int, limit: int) -> Sequence[str]:
+        return [str(row[0]) for row in self._session.rows(LIMITS_DUE, now_ms=now_ms, most=limit)]
 
     def save_account(self, account: Account) -> None:
         limit = account.limit
@@ -68,6 +86,13 @@ class Archive(Part):
             terms=encode(account.terms),
             priced_since=account.priced_since,
             debt=None if account.debt is None else encode(account.debt),
+            authority=account.authority,
+            standing=encode(account.standing),
+            protect=encode(account.protect),
+            limit_memory=encode(account.limit_memory),
+            reach=encode(account.reach),
+            filed=account.filed,
+            limit_due_ms=account.limit_memory.due_ms,
         )
 
     def meters(self) -> Sequence[Meter]:
@@ -106,13 +131,15 @@ class Archive(Part):
             cut_reasons=encode(meter.cut_reasons),
             capacity_wh=meter.capacity_wh,
             ratio=str(meter.ratio),
+            filed=meter.filed,
         )
 
 
 @lru_cache(maxsize=PARSED)
 def _account(row: Row) -> Account:
     ident, holder, currency, tariff, policy, limit, agreement, never_cut, protect_until_ms, closed, *state = row
-    credit, warned_ms, phase, since_ms, spent, seen_ms, terms, priced_since, debt = state
+    credit, warned_ms, phase, since_ms, spent, seen_ms, terms, priced_since, debt, *more = state
+    authority, standing, protect, limit_memory, reach, filed, _ = more
     return Account(
         ident,
         holder,
@@ -130,13 +157,19 @@ def _account(row: Row) -> Account:
         decode(terms, Terms),
         priced_since,
         None if debt is None else decode(debt, DebtTerms),
+        Authority(authority),
+        decode(standing, Standing),
+        decode(protect, Protect),
+        decode(limit_memory, LimitMemory),
+        decode(reach, Reach),
+        bool(filed),
     )
 
 
 @lru_cache(maxsize=PARSED)
 def _meter(row: Row) -> Meter:
     ident, line, address, protocol, profile, account, point, switch, switch_line, feedback, with_account, *rest = row
-    settle_ms, max_power_w, count_wh, desired, observed, observed_ms, cut_reasons, capacity_wh, ratio = rest
+    settle_ms, max_power_w, count_wh, desired, observed, observed_ms, cut_reasons, capacity_wh, ratio, filed = rest
     return Meter(
         ident,
         line,
@@ -158,6 +191,7 @@ def _meter(row: Row) -> Meter:
         Contact(observed),
         observed_ms,
         decode(cut_reasons, tuple[str, ...]),
+        bool(filed),
     )
 
 

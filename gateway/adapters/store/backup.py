@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from gateway.adapters.store.copying import copy_durably, sync
 from gateway.adapters.store.datadir import RESTORING, STORE
@@ -145,9 +145,10 @@ def _examined(copy: Path, version: str, made_ms: int) -> Manifest:
             raise StoreError(f"the store is damaged, so that its copy is no backup: {found[0]}")
         database.execute("PRAGMA journal_mode=DELETE")
         heads = {name: (number, hash_) for name, number, hash_ in database.execute("SELECT name, number, hash FROM head")}
-        last = database.execute("SELECT number, hash FROM entry ORDER BY number DESC LIMIT 1").fetchone()
-        if heads["journal"][0] and last != heads["journal"]:
+        if not _ends(database, "entry", heads["journal"]):
             raise StoreError("the ledger does not end where the store says that it ends: `wattgate ledger verify` tells more")
+        if not _ends(database, "audit", heads["audit"]):
+            raise StoreError("the audit log does not end where the store says that it ends: somebody changed it")
         known = dict(database.execute("SELECT key, value FROM meta WHERE key IN ('epoch', 'gateway')"))
         [(revision,)] = database.execute("SELECT version_num FROM alembic_version")
     finally:
@@ -158,6 +159,12 @@ def _examined(copy: Path, version: str, made_ms: int) -> Manifest:
         FORMAT, version, known.get("gateway", ""), made_ms, known.get("epoch", ""), journal, hash_, heads["outbox"][0], revision,
         copy.stat().st_size, _digest(copy),
     )  # fmt: skip
+
+
+def _ends(database: Any, table: str, head: tuple[int, str]) -> bool:
+    """Whether the last row of a chain is the one that the store counted last."""
+    last = database.execute(f"SELECT number, hash FROM {table} ORDER BY number DESC LIMIT 1").fetchone()
+    return last == head if last else not head[0]
 
 
 def _digest(file: Path) -> str:

@@ -27,10 +27,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The answers in the order of the use cases; `fatal` says in one sentence why the process must stop."""
+    """The answers in the order of the use cases; `fatal` says in one sentence why the process must stop. full: nothing was written,
+    for want of room."""
 
     answers: Sequence[Answer]
     fatal: str | None = None
+    full: bool = False
 
 
 class _Lost(Exception):
@@ -53,7 +55,8 @@ def run_batch(database: Database, usecases: Sequence[UseCase], kept: Kept) -> Ba
         trouble = lost.trouble
     except Exception as error:  # connecting, BEGIN, COMMIT: whatever it is, nothing may be called done, and the writer goes on
         trouble = _trouble(database, error)
-    return Batch([Answer(error=Unavailable(trouble.sentence)) for _ in usecases], trouble.sentence if trouble.fatal else None)
+    answers = [Answer(error=Unavailable(trouble.sentence)) for _ in usecases]
+    return Batch(answers, trouble.sentence if trouble.fatal else None, trouble.full)
 
 
 def run_query(database: Database, query: UseCase) -> object:
@@ -76,7 +79,7 @@ def _transaction(database: Database, usecases: Sequence[UseCase], kept: Kept) ->
         session = Session(database, connection, writing=True)
         try:
             tx = WriterTx(session, kept)
-            answers = [_one(session, tx, usecase) for usecase in usecases]
+            answers = [_one(session, tx, usecase, alone=len(usecases) == 1) for usecase in usecases]
             tx.flush()
             _still_there(session)
             stamp = database.stamp(connection.connection.driver_connection)
@@ -85,14 +88,15 @@ def _transaction(database: Database, usecases: Sequence[UseCase], kept: Kept) ->
     return answers, stamp  # committed
 
 
-def _one(session: Session, tx: WriterTx, usecase: UseCase) -> Answer:
+def _one(session: Session, tx: WriterTx, usecase: UseCase, *, alone: bool) -> Answer:
     """Run one use case in its savepoint; _Lost when the transaction did not survive it."""
     mark = tx.mark()
     session.mark()
     try:
         answer = Answer(usecase(tx))
-        tx.settle()
-    except KeyboardInterrupt:
+        _still_there(session)
+        tx.settle(alone=alone)
+    except (KeyboardInterrupt, _Lost):
         raise
     except BaseException as error:  # SystemExit too: it would end the writer, and with it everybody's answers
         answer = Answer(error=error)
@@ -109,9 +113,9 @@ def _one(session: Session, tx: WriterTx, usecase: UseCase) -> Answer:
 
 
 def _still_there(session: Session) -> None:
-    """_Lost unless the driver says that the transaction goes on, and nothing fatal has been seen."""
+    """_Lost unless the driver says that the transaction goes on, and nothing has been seen that ends it."""
     trouble = session.trouble
-    if not session.alive() or (trouble is not None and trouble.fatal):
+    if not session.alive() or (trouble is not None and (trouble.fatal or trouble.full)):
         raise _Lost(trouble or Trouble("the database ended the transaction by itself"))
 
 

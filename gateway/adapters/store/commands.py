@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Integer, bindparam, func, select, update
+from sqlalchemy import Integer, and_, bindparam, func, select, update
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.statements import Part, Row, Statement, Value, once
-from gateway.domain.supply import Command, CommandState, Verb
+from gateway.domain.supply import SIGNS, Command, CommandState, Verb
 from gateway.services.ports import Duplicate
 
 _c = schema.command.c
@@ -27,7 +27,8 @@ OPEN = Statement(_open)
 OPEN_ON_LINE = Statement(_open.where(_c.line == bindparam("line")))
 OPEN_OF_METER = Statement(_open.where(_c.meter == bindparam("meter")))
 OPEN_OF_BOTH = Statement(_open.where(_c.line == bindparam("line"), _c.meter == bindparam("meter")))
-_newest_of = select(func.max(_c.number)).where(_c.meter == bindparam("meter")).scalar_subquery()
+_to_switch = and_(*(_c.verb != verb.value for verb in sorted(SIGNS)))
+_newest_of = select(func.max(_c.number)).where(_c.meter == bindparam("meter"), _to_switch).scalar_subquery()
 LAST = Statement(_columns.where(_c.number == _newest_of))  # with LIMIT as a parameter SQLite plans anew at every run: 35 us for 5
 NEWEST_OF = Statement(
     _columns.where(_c.meter == bindparam("meter")).order_by(_c.number.desc()).limit(bindparam("most", type_=Integer))
@@ -87,11 +88,12 @@ def _values(command: Command) -> dict[str, Value]:
         "evidence": encode(command.evidence),
         "reason": command.reason,
         "final": command.final,
+        "permission": command.permission,
     }
 
 
 def _command(row: Row) -> Command:
-    ident, meter, line, account, verb, cause, origin, state, *times, attempts, readbacks, evidence, reason = row
+    ident, meter, line, account, verb, cause, origin, state, *times, attempts, readbacks, evidence, reason, permission = row
     created_ms, expires_ms, changed_ms, read_at_ms = times
     return Command(
         ident,
@@ -110,4 +112,5 @@ def _command(row: Row) -> Command:
         readbacks,
         decode(evidence, tuple[str, ...]),
         reason,
+        permission,
     )

@@ -40,10 +40,12 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An error of the database itself, in one sentence. fatal: the process must stop, what is on disk is no longer known."""
+    """An error of the database itself, in one sentence. fatal: the process must stop, what is on disk is no longer known.
+    full: it has no room; nothing of the transaction stays."""
 
     sentence: str
     fatal: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,10 @@ def _sqlite_stamp(connection: Any) -> object:
     return connection, version, connection.total_changes
 
 
+_FULL = Trouble("the disk is full", full=True)
+_SHARED_MEMORY = 10 | 19 << 8
+"""SQLITE_IOERR_SHMSIZE: the log's index, which is no data, could not grow; on a full disk it is the first that cannot."""
+
 _SQLITE = {  # primary result codes that are not the statement's fault (sqlite.org/rescode.html)
     5: Trouble("the database is locked by another process"),
     6: Trouble("the database is locked"),
@@ -169,7 +175,7 @@ _SQLITE = {  # primary result codes that are not the statement's fault (sqlite.o
     9: Trouble("the statement was interrupted"),
     10: Trouble("the disk failed while the store was writing or reading", fatal=True),
     11: Trouble("the database file is damaged", fatal=True),
-    13: Trouble("the disk is full"),
+    13: _FULL,
     14: Trouble("the database file cannot be opened"),
     15: Trouble("the database is locked by another process"),
     26: Trouble("the file is not a database", fatal=True),
@@ -178,6 +184,8 @@ _SQLITE = {  # primary result codes that are not the statement's fault (sqlite.o
 
 def _judge_sqlite(error: BaseException) -> Trouble | None:
     code = getattr(error, "sqlite_errorcode", None)
+    if code == _SHARED_MEMORY:
+        return _FULL
     return None if code is None else _SQLITE.get(code & 0xFF)
 
 

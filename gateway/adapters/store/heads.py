@@ -10,7 +10,7 @@ from gateway.adapters.store import schema
 from gateway.adapters.store.statements import Session, Statement
 
 JOURNAL, OUTBOX, PUBLISHED, ACKNOWLEDGED = "journal", "outbox", "published", "acknowledged"
-NAMES = (JOURNAL, OUTBOX, PUBLISHED, ACKNOWLEDGED)
+AUDIT, PERMISSION = "audit", "permission"
 
 _h = schema.head.c
 _one = select(_h.number, _h.hash).where(_h.name == bindparam("which"))

@@ -46,6 +46,7 @@ class Kept:
     billings: dict[str, Billing] = field(default_factory=dict)
     balances: dict[tuple[str, str], int] = field(default_factory=dict)
     open: dict[tuple[str | None, str | None], tuple[Command, ...]] = field(default_factory=dict)
+    metas: dict[str, str | None] = field(default_factory=dict)
 
     def begin(self, stamp: object) -> None:
         """A transaction begins in a store of this state; another state than at the end of the last one is another's doing."""
@@ -57,7 +58,7 @@ class Kept:
         """Nothing is known."""
         for kind in (self.accounts, self.meters, self.meters_of, self.price_lists):
             kind.clear()
-        for state in (self.uses, self.billings, self.balances, self.open):
+        for state in (self.uses, self.billings, self.balances, self.open, self.metas):
             state.clear()
 
 
@@ -67,7 +68,9 @@ class WriterTx(StoreTx):
     def __init__(self, session: Session, kept: Kept) -> None:
         super().__init__(session)
         self._kept = kept
-        self._laters: tuple[Later, ...] = (self._new_readings, self._new_items, self._new_billings, self._new_uses, self._new_rows)
+        self._laters: tuple[Later, ...] = (
+            *self._books, self._new_readings, self._new_items, self._new_billings, self._new_uses, self._new_rows, self._new_events,
+        )  # fmt: skip
 
     def mark(self) -> Mark:
         """What is counted and put off now, to come back to."""
@@ -79,11 +82,12 @@ class WriterTx(StoreTx):
         self._heads.back(heads)
         for later, to in zip(self._laters, laters, strict=True):
             later.back(to)
+        self.forget_books()
         self._kept.forget()
 
-    def settle(self) -> None:
-        """After a use case: where rows that were put off could once not be written, the one at fault is to fail alone."""
-        if self._kept.careful:
+    def settle(self, *, alone: bool) -> None:
+        """After a use case: one that is alone, and where rows that were put off could once not be written, is to fail by itself."""
+        if alone or self._kept.careful:
             self._write_all()
 
     def flush(self) -> None:
@@ -160,7 +164,7 @@ class WriterTx(StoreTx):
 
     def balance(self, ledger_account: str, currency: str) -> int:
         known = self._kept.balances.get((ledger_account, currency))
-        if known is not None:
+        if known is not None and (ledger_account, currency) not in self._standing:
             return known
         found = super().balance(ledger_account, currency)
         _keep(self._kept.balances, (ledger_account, currency), found)
@@ -168,8 +172,23 @@ class WriterTx(StoreTx):
 
     def add_entry(self, posted: PostedEntry) -> None:
         super().add_entry(posted)
-        for leg in posted.entry.legs:  # the database moved them: they are read again where they are wanted
-            self._kept.balances.pop((leg.account, posted.entry.currency), None)
+        for leg in posted.entry.legs:
+            key = leg.account, posted.entry.currency
+            _keep(self._kept.balances, key, self._standing[key])
+
+    def meta(self, key: str) -> str | None:
+        if key not in self._kept.metas:
+            self._know_meta(key, super().meta(key))
+        return self._kept.metas[key]
+
+    def set_meta(self, key: str, value: str) -> None:
+        super().set_meta(key, value)
+        self._know_meta(key, value)
+
+    def _know_meta(self, key: str, value: str | None) -> None:
+        if len(self._kept.metas) >= MOST_KEPT:
+            self._kept.metas.clear()
+        self._kept.metas[key] = value
 
     def open_commands(self, *, line: str | None = None, meter: str | None = None) -> Sequence[Command]:
         known = self._kept.open.get((line, meter))

@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields
 from itertools import groupby
 from operator import itemgetter
 
 import msgspec
 from sqlalchemy import BigInteger, ColumnElement, Integer, Text, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.heads import JOURNAL, Heads
-from gateway.adapters.store.statements import Part, Row, Statement, Value, inserting, once
+from gateway.adapters.store.later import Later, Values
+from gateway.adapters.store.statements import Part, Row, Rows, Session, Statement, Value
 from gateway.domain.ledger import Entry, EntryKind, JournalRow, Leg, PostedEntry, booked
+from gateway.domain.records import BankDay, Paid, Payment
 from gateway.domain.requests import PaymentIdentity
 from gateway.domain.statement import Move
-from gateway.services.ports import BankDay, Duplicate, Paid, Payment
+from gateway.services.ports import Duplicate
 
 _e, _l, _b, _p = schema.entry.c, schema.leg.c, schema.balance.c, schema.payment.c
 _most = bindparam("most", type_=Integer)
 _account, _number = bindparam("account", type_=Text), bindparam("number", type_=BigInteger)
 
 
-def _moving() -> Statement:
-    """Add to a balance, and say what it is then."""
-    written = {}
-    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert)):
-        new = insert(schema.balance).values({c.name: bindparam(c.name) for c in schema.balance.c})
-        changed = new.on_conflict_do_update(index_elements=["account", "currency"], set_={"micro": _b.micro + new.excluded.micro})
-        written[dialect] = changed.returning(_b.micro)
-    return Statement(written)
-
-
-ADD_ENTRY = Statement(inserting(schema.entry))
-ADD_LEG = Statement(inserting(schema.leg))
-MOVE = _moving()
+ADD_ENTRIES = Rows(schema.entry, tuple(c.name for c in schema.entry.c))
+ADD_LEGS = Rows(schema.leg, tuple(c.name for c in schema.leg.c))
+ADD_PAYMENTS = Rows(schema.payment, tuple(c.name for c in schema.payment.c))
+SAVE_BALANCES = Rows(
+    schema.balance,
+    tuple(c.name for c in schema.balance.c),
+    lambda new: new.on_conflict_do_update(index_elements=["account", "currency"], set_={"micro": new.excluded.micro}),
+)
+LATE = frozenset({"entry", "leg", "balance", "payment"})
 
 ENTRY_COLUMNS = (_e.number, _e.kind, _e.currency, _e.at_ms, _e.ref, _e.previous, _e.hash)
 LEG_COLUMNS = (_l.entry, _l.position, _l.account, _l.micro)
@@ -98,7 +96,6 @@ PAYMENT = Statement(
         _p.serial == bindparam("serial"),
     )
 )
-ADD_PAYMENT = once(schema.payment, "bank", "institution", "scope", "serial")
 PAID = Statement(select(*(_p[name] for name in Paid._fields)).where(_p.entry > bindparam("after"), _p.entry <= bindparam("upto")))
 _days = (_p.bank, _p.accounting_date, _p.currency)
 PAID_BY_DAY = Statement(select(*_days, func.sum(_p.amount_micro)).where(_p.entry.is_not(None)).group_by(*_days))
@@ -107,38 +104,73 @@ _decode_ref = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class Money(Part):
-    """The money's share of a transaction."""
+    """The money's share of a transaction.
+
+    Entries with their legs, balances and payments wait until somebody looks at one of them, or for the end of the batch.
+    """
 
     _heads: Heads
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._new_balances = Later(self._write_balances)
+        self._new_legs = Later(lambda rows: session.insert(ADD_LEGS, rows))
+        self._new_entries = Later(self._write_entries)
+        self._new_payments = Later(self._write_payments)
+        self._books = (self._new_balances, self._new_legs, self._new_entries, self._new_payments)
+        self._standing: dict[tuple[str, str], int] = {}
+        self._last_booked: tuple[int, int] | None = None
+        self._absent: set[PaymentIdentity] = set()
+        self._fresh: dict[PaymentIdentity, Payment] = {}
 
     def journal_end(self) -> tuple[int, str]:
         return self._heads.get(JOURNAL)
 
     def add_entry(self, posted: PostedEntry) -> None:
-        """The database itself refuses what does not balance, a number that leaves a hole, and a hash that does not chain.
-
-        Legs go first: with its entry they are complete, and nothing can be added to them.
-        """
+        """The database itself refuses what does not balance, a number that leaves a hole, and a hash that does not chain."""
         entry, number = posted.entry, posted.number
         if number <= self.journal_end()[0]:  # nobody else is counting
             raise Duplicate(f"ledger entry {number} is there already")
-        legs: list[dict[str, Value]] = []
         for position, leg in enumerate(entry.legs):
-            [(after,)] = self._session.rows(MOVE, currency=entry.currency, account=leg.account, micro=leg.micro)
-            legs.append({"entry": number, "position": position, "account": leg.account, "micro": leg.micro, "after": after})
-        self._session.change_each(ADD_LEG, legs)
-        self._session.change(
-            ADD_ENTRY,
-            number=number,
-            kind=entry.kind,
-            currency=entry.currency,
-            at_ms=entry.at_ms,
-            ref=encode(entry.ref),
-            previous=posted.previous,
-            hash=posted.hash,
-            booked_ms=booked(self._booked(number - 1), entry.at_ms),
+            after = self._standing[leg.account, entry.currency] = self.balance(leg.account, entry.currency) + leg.micro
+            self._new_balances.add(entry.currency, leg.account, after)
+            self._new_legs.add(number, position, leg.account, leg.micro, after)
+        before_ms = self._last_booked[1] if self._last_booked and self._last_booked[0] == number - 1 else self._booked(number - 1)
+        booked_ms = booked(before_ms, entry.at_ms)
+        self._new_entries.add(
+            number, entry.kind, entry.currency, entry.at_ms, encode(entry.ref), posted.previous, posted.hash, booked_ms
         )
+        self._last_booked = number, booked_ms
+        self._session.late(LATE, self._write_books)
         self._heads.move(JOURNAL, number, posted.hash)
+
+    def _write_books(self) -> None:
+        for later in self._books:
+            later.flush()
+
+    def _write_balances(self, rows: list[Values]) -> None:
+        self._session.insert(SAVE_BALANCES, [*{row[:2]: row for row in rows}.values()])
+
+    def _write_entries(self, rows: list[Values]) -> None:
+        """Legs go first: with its entry they are complete, and nothing can be added to them."""
+        self._new_legs.flush()
+        self._session.insert(ADD_ENTRIES, rows)
+
+    def _write_payments(self, rows: list[Values]) -> None:
+        self._new_entries.flush()
+        self._session.insert(ADD_PAYMENTS, rows)
+        self._fresh.clear()
+        self._absent.clear()
+
+    def forget_books(self) -> None:
+        """After a failed use case: only what waits or is stored counts."""
+        self._absent.clear()
+        self._last_booked = None
+        rows = self._new_balances.rows
+        self._standing = {(str(account), str(currency)): int(after or 0) for currency, account, after in rows}
+        waiting = map(_payment, self._new_payments.rows)
+        self._fresh = {payment.identity: payment for payment in waiting}
+        self._session.late(LATE, self._write_books)
 
     def entry(self, number: int) -> PostedEntry | None:
         return next(iter(self._posted(ENTRY, number=number)), None)
@@ -179,7 +211,10 @@ class Money(Part):
         return 0 if row is None else int(row[0])
 
     def balance(self, ledger_account: str, currency: str) -> int:
-        row = self._session.row(BALANCE, account=ledger_account, currency=currency)
+        standing = self._standing.get((ledger_account, currency))
+        if standing is not None:
+            return standing
+        row = self._session.beside(BALANCE, account=ledger_account, currency=currency)
         return 0 if row is None else int(row[0])
 
     def balance_at(self, ledger_account: str, currency: str, number: int) -> int:
@@ -190,35 +225,25 @@ class Money(Part):
         return {(currency, account): micro for currency, account, micro in self._session.rows(BALANCES)}
 
     def payment(self, identity: PaymentIdentity) -> Payment | None:
-        row = self._session.row(
+        if (fresh := self._fresh.get(identity)) is not None:
+            return fresh
+        row = self._session.beside(
             PAYMENT, bank=identity.bank, institution=identity.institution, scope=identity.scope, serial=identity.serial
         )
-        return None if row is None else Payment(PaymentIdentity(*row[:4]), *row[4:])
+        if row is None:
+            self._absent.add(identity)
+            return None
+        return _payment(row)
 
     def add_payment(self, payment: Payment) -> None:
         """`entry`, where there is one, must be in the journal already."""
         identity = payment.identity
-        added = self._session.change(
-            ADD_PAYMENT,
-            bank=identity.bank,
-            institution=identity.institution,
-            scope=identity.scope,
-            serial=identity.serial,
-            account=payment.account,
-            amount_micro=payment.amount_micro,
-            currency=payment.currency,
-            accounting_date=payment.accounting_date,
-            paid_at=payment.paid_at,
-            channel=payment.channel,
-            status=payment.status,
-            at_ms=payment.at_ms,
-            receipt=payment.receipt,
-            problem=payment.problem,
-            detail=payment.detail,
-            entry=payment.entry,
-        )
-        if not added:
+        if (identity not in self._absent and self.payment(identity) is not None) or identity in self._fresh:
             raise Duplicate(f"the payment {identity} is known already")
+        self._fresh[identity] = payment
+        names = (each.name for each in fields(payment) if each.name != "identity")
+        self._new_payments.add(*astuple(identity), *(getattr(payment, name) for name in names))
+        self._session.late(LATE, self._write_books)
 
     def paid(self, after: int, upto: int) -> Sequence[Paid]:
         return [*map(Paid._make, self._session.rows(PAID, after=after, upto=upto))]
@@ -233,6 +258,10 @@ class Money(Part):
             PostedEntry(number, Entry(EntryKind(kind), currency, of[number], at_ms, decode(ref, dict[str, str])), previous, hash)
             for number, kind, currency, at_ms, ref, previous, hash in entries
         ]
+
+
+def _payment(row: Row) -> Payment:
+    return Payment(PaymentIdentity(*row[:4]), *row[4:])
 
 
 def _journal(entries: list[Row], legs: list[Row]) -> list[JournalRow]:

@@ -10,16 +10,16 @@ from sqlalchemy import Integer, bindparam, func, select, update
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.heads import ACKNOWLEDGED, OUTBOX, PUBLISHED, Heads
-from gateway.adapters.store.later import Later, Values
-from gateway.adapters.store.statements import Part, Row, Rows, Session, Statement, inserting
+from gateway.adapters.store.later import Later
+from gateway.adapters.store.statements import Part, Row, Rows, Session, Statement
 from gateway.domain.events import Event, EventKind, Outgoing, Topic
-from gateway.services.ports import OutboxRow, OutboxState, StoredEvent
+from gateway.domain.records import OutboxRow, OutboxState, StoredEvent
 
 _e, _o = schema.event.c, schema.outbox.c
 _most = bindparam("most", type_=Integer)
 _range = _o.seq.between(bindparam("first"), bindparam("last"))
 
-ADD_EVENT = Statement(inserting(schema.event, "id").returning(_e.id))
+ADD_EVENT = Rows(schema.event, ("kind", "at_ms", "meter", "account", "data"))
 _newest = select(schema.event).order_by(_e.id.desc()).limit(_most)
 EVENTS = Statement(_newest)
 EVENTS_BEFORE = Statement(_newest.where(_e.id < bindparam("before")))
@@ -41,15 +41,14 @@ class Outbox(Part):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._new_rows = Later(self._insert)
+        self._new_rows = Later(lambda rows: session.insert(ADD_OUTGOING, rows))
+        self._new_events = Later(lambda rows: session.insert(ADD_EVENT, rows))
 
-    def add_event(self, event: Event) -> int:
-        [(number,)] = self._session.rows(
-            ADD_EVENT, kind=event.kind, at_ms=event.at_ms, meter=event.meter, account=event.account, data=encode(event.data)
-        )
-        return int(number)
+    def add_event(self, event: Event) -> None:
+        self._new_events.add(event.kind, event.at_ms, event.meter, event.account, encode(event.data))
 
     def events(self, limit: int, before: int | None = None) -> Sequence[StoredEvent]:
+        self._new_events.flush()
         if before is None:
             return [_event(row) for row in self._session.rows(EVENTS, most=limit)]
         return [_event(row) for row in self._session.rows(EVENTS_BEFORE, most=limit, before=before)]
@@ -86,9 +85,6 @@ class Outbox(Part):
         last, published, acknowledged = (self._heads.get(name)[0] for name in (OUTBOX, PUBLISHED, ACKNOWLEDGED))
         [(low,)] = self._session.rows(LOW)
         return OutboxState(last, last + 1 if low is None else int(low), last - acknowledged, published, acknowledged)
-
-    def _insert(self, rows: list[Values]) -> None:
-        self._session.insert(ADD_OUTGOING, rows)
 
     def _count(self, name: str, more: int) -> None:
         if more:

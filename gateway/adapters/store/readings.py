@@ -13,7 +13,7 @@ from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.later import Later, Values
 from gateway.adapters.store.statements import Part, Row, Rows, Session, Statement, Value
 from gateway.domain.readings import Billing, Doubt, Item, Quality, Reading, Registers, Source
-from gateway.services.ports import LatestItem, StoredReading
+from gateway.domain.records import LatestItem, StoredReading
 
 _r, _l, _b = schema.reading.c, schema.latest.c, schema.billing.c
 ADD = Rows(schema.reading, ("meter", "point", "quality", "source", "asked_ms", "answered_ms", "stored_ms", "items", "taken_ms"))

@@ -13,14 +13,19 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
-    Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
     literal_column,
+    true,
 )
+
+from gateway.adapters.store.columns import NUMBER
+from gateway.adapters.store.columns import flag as _flag
+from gateway.adapters.store.columns import whole as _int
+from gateway.adapters.store.columns import words as _text
 
 MOST_MICRO = 2**62
 """domain.ledger's own bound of legs and balances."""
@@ -34,22 +39,6 @@ NAMES = {
 }
 metadata = MetaData(naming_convention=NAMES)
 
-NUMBER = BigInteger().with_variant(Integer, "sqlite")
-"""Of a single-column primary key: SQLite makes only INTEGER the row's own number (64 bits as well), others cost a second tree."""
-
-
-def _text(name: str, *, nullable: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=nullable)
-
-
-def _int(name: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, BigInteger, nullable=nullable)
-
-
-def _flag(name: str) -> Column[bool]:
-    return Column(name, Boolean, nullable=False)
-
-
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), _text("value"), sqlite_with_rowid=False)
 
 head = Table(
@@ -61,7 +50,8 @@ head = Table(
     CheckConstraint("number >= 0", "number"),
     sqlite_with_rowid=False,
 )
-"""Where a dense sequence stands: `journal` (with the hash of its last entry), `outbox`; and counts: `published`, `acknowledged`."""
+"""Where a dense sequence stands: `journal` and `audit` (with the hash of its last row), `outbox`, `permission`; and counts:
+`published`, `acknowledged`."""
 
 tariff = Table(
     "tariff",
@@ -93,8 +83,18 @@ account = Table(
     Column("terms", Text, nullable=False, server_default="{}"),
     _text("priced_since", nullable=True),
     _text("debt", nullable=True),
+    Column("authority", Text, nullable=False, server_default="gateway"),
+    Column("standing", Text, nullable=False, server_default="{}"),
+    Column("protect", Text, nullable=False, server_default="{}"),
+    Column("limit_memory", Text, nullable=False, server_default="{}"),
+    Column("reach", Text, nullable=False, server_default="{}"),
+    Column("filed", Boolean, nullable=False, server_default=true()),
+    _int("limit_due_ms", nullable=True),
+    CheckConstraint("authority IN ('gateway', 'meter')", "authority"),
     CheckConstraint("limit_spent >= 0", "limit_spent"),
 )
+_limit_due = account.c.limit_due_ms.is_not(None)
+Index("ix_account_limit_due", account.c.limit_due_ms, sqlite_where=_limit_due, postgresql_where=_limit_due)
 
 meter = Table(
     "meter",
@@ -119,6 +119,7 @@ meter = Table(
     _text("cut_reasons"),
     Column("capacity_wh", BigInteger, nullable=False, server_default="1000000000"),
     Column("ratio", Text, nullable=False, server_default="1"),
+    Column("filed", Boolean, nullable=False, server_default=true()),
     CheckConstraint("desired IN ('closed', 'open')", "desired"),
     CheckConstraint("count_wh > 0 AND max_power_w > 0 AND settle_ms >= 0", "bounds"),
     Index(None, "account"),
@@ -282,6 +283,8 @@ transfer = Table(
 )
 _due = (transfer.c.state == literal_column("'pending'")) & transfer.c.due_ms.is_not(None)
 Index("ix_transfer_due", transfer.c.due_ms, sqlite_where=_due, postgresql_where=_due)
+_open = transfer.c.state.in_([literal_column("'pending'"), literal_column("'uncertain'")])
+Index("ix_transfer_open", transfer.c.account, sqlite_where=_open, postgresql_where=_open)
 
 closing = Table(
     "closing",
@@ -383,6 +386,7 @@ command = Table(
     _text("evidence"),
     _text("reason", nullable=True),
     _flag("final"),
+    Column("permission", BigInteger, ForeignKey("permission.number"), nullable=True),
     UniqueConstraint("id"),
     CheckConstraint("attempts >= 0 AND readbacks >= 0", "counts"),
     Index(None, "meter", "number"),

@@ -14,8 +14,8 @@ from gateway.adapters.store.statements import Part, Row, Statement, Value, once,
 from gateway.domain.events import Topic
 from gateway.domain.jobs import Want
 from gateway.domain.readings import Quality, Source
+from gateway.domain.records import DaySum
 from gateway.domain.schemes import Completeness, Scheme, Slot, SlotState, Tally
-from gateway.services.ports import DaySum
 
 _s, _c, _d, _o = schema.slot.c, schema.completeness.c, schema.day_sum.c, schema.outbox.c
 _most = bindparam("most", type_=Integer)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Insert, Table, bindparam
+from sqlalchemy import BindParameter, Insert, Table, Update, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import ClauseElement
 
 from gateway.adapters.store.engine import Database, Trouble
@@ -24,11 +25,15 @@ Condition = Callable[[Any], Any]
 
 
 class Compiled(NamedTuple):
-    """SQL text, the order of its parameters where they go by position, and those that the statement brings itself."""
+    """SQL text, the order of its parameters where they go by position, and those that the statement brings itself.
+
+    tables: what it looks at, also for the references of the rows that it writes.
+    """
 
     sql: str
     order: tuple[str, ...] | None
     constants: Mapping[str, Value]
+    tables: frozenset[str]
 
     def arguments(self, values: Mapping[str, Value]) -> Any:
         """The values as the driver takes them."""
@@ -54,8 +59,15 @@ class Statement:
             compiled = core.compile(dialect=dialect)
             order = tuple(compiled.positiontup or ()) if compiled.positional else None  # type: ignore[attr-defined]
             constants = {name: value for name, value in compiled.params.items() if value is not None}
-            known = self._compiled[dialect.name] = Compiled(str(compiled), order, constants)
+            known = self._compiled[dialect.name] = Compiled(str(compiled), order, constants, _tables(core))
         return known
+
+
+def _tables(core: ClauseElement) -> frozenset[str]:
+    found = {str(each.name) for each in visitors.iterate(core) if isinstance(each, Table)}
+    if isinstance(core, Insert | Update) and isinstance(core.table, Table):
+        found |= {core.table.name, *(key.column.table.name for key in core.table.foreign_keys)}
+    return frozenset(found)
 
 
 def inserting(table: Table, without: str = "") -> Insert:
@@ -130,11 +142,24 @@ class Session:
         self._cursor = self._raw.cursor()  # type: ignore[union-attr]
         self._ended = False
         self._unmarked = False
+        self._late: frozenset[str] = frozenset()
+        self._write_late: Callable[[], None] | None = None
+
+    def late(self, tables: frozenset[str], write: Callable[[], None]) -> None:
+        """Rows of these tables wait to be written: `write` is called before anybody looks at one of them."""
+        self._late, self._write_late = tables, write
 
     def rows(self, statement: Statement, **values: Value) -> list[Row]:
         """All rows of a query, or what an insert returns."""
         self._run(statement, values)
         found: list[Row] = self._cursor.fetchall()
+        return found
+
+    def beside(self, statement: Statement, **values: Value) -> Row | None:
+        """Like `row`, of rows that surely do not wait."""
+        compiled = statement.on(self._dialect)
+        self._guard(self._cursor.execute, compiled.sql, compiled.arguments(values))
+        found: Row | None = self._cursor.fetchone()
         return found
 
     def row(self, statement: Statement, **values: Value) -> Row | None:
@@ -147,6 +172,25 @@ class Session:
         self._run(statement, values)
         count: int = self._cursor.rowcount
         return count
+
+    def attempt(self, statement: Statement, **values: Value) -> None:
+        """Run a statement that may fail alone: Unavailable then, and what was done before it stays and goes on."""
+        before, self.trouble = self.trouble, None
+        aside = self._dialect.name != "sqlite"  # there a failed statement has done nothing; PostgreSQL would run no other
+        if aside:
+            self._guard(self._cursor.execute, "SAVEPOINT aside", ())
+        try:
+            self._run(statement, values)
+        except Exception as error:
+            if not self.alive() or (self.trouble is not None and (self.trouble.fatal or self.trouble.full)):
+                raise
+            if aside:
+                self._guard(self._cursor.execute, "ROLLBACK TO SAVEPOINT aside", ())
+            self.trouble = before
+            raise Unavailable(f"it cannot be written: {error}") from error
+        if aside:
+            self._guard(self._cursor.execute, "RELEASE SAVEPOINT aside", ())
+        self.trouble = before
 
     def change_each(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
         """Run a statement once for each of the rows."""
@@ -194,6 +238,9 @@ class Session:
 
     def _run(self, statement: Statement, values: Mapping[str, Value]) -> None:
         compiled = statement.on(self._dialect)
+        if self._write_late is not None and not compiled.tables.isdisjoint(self._late):
+            write, self._write_late = self._write_late, None
+            write()
         self._guard(self._cursor.execute, compiled.sql, compiled.arguments(values))
 
     def _guard(self, execute: Callable[[str, Any], object], sql: str, values: object) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, select
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.statements import Part, Statement
-from gateway.services.ports import Taken
+from gateway.domain.records import Taken
 
 _p = schema.payment.c
 

@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, bindparam, delete, select
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.later import Later, Values
-from gateway.adapters.store.statements import Part, Rows, Session, Statement, inserting, upsert
+from gateway.adapters.store.statements import Part, Row, Rows, Session, Statement, inserting, upsert
 from gateway.domain.debt_terms import Accrual
 from gateway.domain.estimates import Estimate
 from gateway.domain.period_use import PeriodUse
@@ -41,6 +41,9 @@ ESTIMATES = Statement(
     select(_e.entry, _e.meter, _e.account, _e.tariff, _e.points)
     .where(_e.meter == _meter, _e.to_ms > bindparam("at_ms"), _e.from_ms < bindparam("at_ms"))
     .order_by(_e.entry)
+)
+OPEN_ESTIMATES = Statement(
+    select(_e.entry, _e.meter, _e.account, _e.tariff, _e.points).where(_e.meter == _meter).order_by(_e.entry)
 )
 DROP_ESTIMATE = Statement(delete(schema.estimate).where(_e.entry == bindparam("number")))
 DROP_ESTIMATES = Statement(delete(schema.estimate).where(_e.meter == _meter, _e.to_ms <= bindparam("before_ms")))
@@ -96,11 +99,10 @@ class Tariffs(Part):
         )
 
     def estimates_of(self, meter: str, at_ms: int) -> Sequence[Estimate]:
-        rows = self._session.rows(ESTIMATES, meter=meter, at_ms=at_ms)
-        return [
-            Estimate(entry, of, account, tariff, decode(points, tuple[Registers, ...]))
-            for entry, of, account, tariff, points in rows
-        ]
+        return [_estimate(row) for row in self._session.rows(ESTIMATES, meter=meter, at_ms=at_ms)]
+
+    def open_estimates(self, meter: str) -> Sequence[Estimate]:
+        return [_estimate(row) for row in self._session.rows(OPEN_ESTIMATES, meter=meter)]
 
     def drop_estimate(self, entry: int) -> None:
         self._session.change(DROP_ESTIMATE, number=entry)
@@ -125,6 +127,11 @@ class Tariffs(Part):
             late_per_mille_micro=accrual.late_per_mille_micro,
             varh=encode(accrual.varh),
         )
+
+
+def _estimate(row: Row) -> Estimate:
+    entry, meter, account, tariff, points = row
+    return Estimate(entry, meter, account, tariff, decode(points, tuple[Registers, ...]))
 
 
 def _newest(rows: list[Values]) -> list[Values]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import BigInteger, Integer, bindparam, or_, select, update
+from sqlalchemy import BigInteger, Integer, bindparam, literal_column, or_, select, update
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.statements import Part, Row, Statement, inserting, once
+from gateway.domain.records import Closing
 from gateway.domain.transfers import Transfer, TransferState
-from gateway.services.ports import Closing, Duplicate
+from gateway.services.ports import Duplicate
 
 _r, _t, _c = schema.reversal.c, schema.transfer.c, schema.closing.c
 _after, _upto, _number = (bindparam(name, type_=BigInteger) for name in ("after", "upto", "number"))
@@ -32,6 +33,8 @@ DUE = Statement(
     .order_by(_t.due_ms)
     .limit(bindparam("most", type_=Integer))
 )
+_open = _t.state.in_([literal_column("'pending'"), literal_column("'uncertain'")])
+OPEN = Statement(select(schema.transfer).where(_t.account == bindparam("owner"), _open).order_by(_t.id))
 TRANSFERS = Statement(
     select(schema.transfer).where(
         or_((_t.pending > _after) & (_t.pending <= _upto), (_t.resolved > _after) & (_t.resolved <= _upto))
@@ -72,6 +75,9 @@ class Transfers(Part):
 
     def due_transfers(self, now_ms: int, limit: int) -> Sequence[Transfer]:
         return [_transfer(row) for row in self._session.rows(DUE, now_ms=now_ms, most=limit)]
+
+    def open_transfers(self, account: str) -> Sequence[Transfer]:
+        return [_transfer(row) for row in self._session.rows(OPEN, owner=account)]
 
     def transfers(self, after: int, upto: int) -> Sequence[Transfer]:
         return [_transfer(row) for row in self._session.rows(TRANSFERS, after=after, upto=upto)]

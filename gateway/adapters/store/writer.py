@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from types import TracebackType
 from typing import TypeVar, cast
@@ -18,7 +18,8 @@ from gateway.adapters.store.batch import Answer, Batch, UseCase, run_batch, run_
 from gateway.adapters.store.engine import READERS, Database, StoreError, open_database
 from gateway.adapters.store.kept import Kept
 from gateway.adapters.store.migrate import migrate, must_be_current
-from gateway.services.ports import Tx, Unavailable
+from gateway.adapters.store.reserve import RESERVE, Reserve
+from gateway.services.ports import DiskLow, Essential, Tx, Unavailable
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class _Waiting:
 class Store:
     """An open store. Use cases come by `write`, queries by `read`; both raise ports.Unavailable when the store cannot.
 
+    Where its disk has only the reserve left, what is not a ports.Essential is refused with ports.DiskLow.
     written: how many batches were run so far; as long as it stays the same, nothing has changed.
     """
 
@@ -57,8 +59,10 @@ class Store:
         notices: tuple[str, ...] = (),
         inline: bool = False,
         on_fatal: Callable[[str], None] | None = None,
+        reserve: Reserve | None = None,
     ) -> None:
         self.database = database
+        self._reserve = reserve
         self.notices = database.notices + notices
         self._on_fatal = on_fatal
         self._inline = inline
@@ -83,12 +87,14 @@ class Store:
         read_only: bool = False,
         on_fatal: Callable[[str], None] | None = None,
         rng: Random | None = None,
+        reserve_bytes: int | None = None,
     ) -> Store:
         """Open a store, creating it or migrating it forward. Raises StoreError with one sentence.
 
         inline: no threads; batches run in the caller's loop at its next turn (virtual time). read_only: beside a running gateway,
         nothing is created or migrated. on_fatal: called once, in the writer's thread, with the reason why the process must stop.
-        rng: for epoch and pseudonym key of a new store; without it they come from the system.
+        rng: for epoch and pseudonym key of a new store; without it they come from the system. reserve_bytes: kept free beside a
+        SQLite file, 0 for none; None leaves what another process keeps there.
         """
         database = open_database(url_or_path, create=not read_only)
         try:
@@ -97,7 +103,8 @@ class Store:
                 store = cls(database, inline=inline, on_fatal=on_fatal)
                 store._refusal = "the store is open for reading only"
                 return store
-            store = cls(database, notices=migrate(database), inline=inline, on_fatal=on_fatal)
+            reserve = _reserve(database, reserve_bytes)
+            store = cls(database, notices=migrate(database), inline=inline, on_fatal=on_fatal, reserve=reserve)
             store.write_now(lambda tx: _identify(tx, rng))
             return store
         except Unavailable as error:
@@ -112,6 +119,15 @@ class Store:
         """Use cases that wait for the writer now."""
         return self._waiting.qsize()
 
+    @property
+    def low(self) -> str | None:
+        """Why only what is essential is written, in a sentence; None while there is room."""
+        return None if self._reserve is None else self._reserve.low
+
+    def look_at_disk(self) -> str | None:
+        """`low` as the disk is now; every write looks too. Blocks where the reserve is made anew."""
+        return None if self._reserve is None else self._reserve.look()
+
     async def write(self, usecase: Callable[[Tx], T]) -> T:
         """Run the use case in a transaction that others may share; returns when its effects are on disk, raises what it raised.
 
@@ -120,6 +136,8 @@ class Store:
         """
         if self._refusal is not None:
             raise Unavailable(self._refusal)
+        if (low := self.low) is not None and not isinstance(usecase, Essential):
+            raise DiskLow(low)
         if self._waiting.qsize() >= MAX_WAITING:
             raise Unavailable(f"{MAX_WAITING} writes are waiting for the disk already")
         loop = asyncio.get_running_loop()
@@ -133,10 +151,10 @@ class Store:
         return cast(T, await waiting.future)
 
     def write_now(self, usecase: Callable[[Tx], T]) -> T:
-        """Like `write`, in a transaction of its own and in this thread: for command line verbs."""
+        """Like `write`, in a transaction of its own and in this thread, always essential: for starts and command line verbs."""
         if self._refusal is not None:
             raise Unavailable(self._refusal)
-        batch = self._run([usecase])
+        batch = self._run([Essential(usecase)])
         if batch.fatal is not None:
             self._fail(batch.fatal)
         [answer] = batch.answers
@@ -237,16 +255,38 @@ class Store:
         with self._turn:
             if self._failure is not None:
                 return _unavailable(self._failure, len(usecases))
-            done = run_batch(self.database, usecases, self._kept)
+            done = self._run_within_room(usecases)
             self._failure = done.fatal
             self.written += 1
         return done
+
+    def _run_within_room(self, usecases: Sequence[UseCase]) -> Batch:
+        """Where room is short only what is essential; after a full disk this once more, with the reserve given up."""
+        if self._reserve is None or self._reserve.look() is None:
+            done = run_batch(self.database, usecases, self._kept)
+            if self._reserve is None or not done.full:
+                return done
+            self._reserve.give_up("the disk is full")
+        essential = [usecase for usecase in usecases if isinstance(usecase, Essential)]
+        done = run_batch(self.database, essential, self._kept) if essential else Batch(())
+        answers, refused = iter(done.answers), Answer(error=DiskLow(self._reserve.low or "the disk was full"))
+        return replace(done, answers=[next(answers) if isinstance(each, Essential) else refused for each in usecases])
 
     def _fail(self, sentence: str) -> None:
         """Nothing is written from here on: the owner must end the process."""
         self._failure = self._refusal = sentence
         if self._on_fatal is not None:
             self._on_fatal(sentence)
+
+
+def _reserve(database: Database, size: int | None) -> Reserve | None:
+    """A server keeps its own room."""
+    if database.file is None or size is None:
+        return None
+    if size == 0:
+        (database.file.parent / RESERVE).unlink(missing_ok=True)
+        return None
+    return Reserve(database.file.parent, size)
 
 
 def _unavailable(sentence: str, count: int) -> Batch:

@@ -11,10 +11,11 @@ from gateway.domain.estimates import Estimate
 from gateway.domain.ledger import GENESIS, JournalRow, PostedEntry, booked
 from gateway.domain.period_use import PeriodUse
 from gateway.domain.price_list import Tariff
+from gateway.domain.records import BankDay, Closing, Paid, Payment, Taken
 from gateway.domain.requests import PaymentIdentity
 from gateway.domain.statement import Move
 from gateway.domain.transfers import RESOLVED, Transfer
-from gateway.services.ports import BankDay, Closing, Duplicate, Paid, Payment, Taken
+from gateway.services.ports import Duplicate
 
 
 @dataclass
@@ -59,6 +60,9 @@ class MemoryMoney:
     def estimates_of(self, meter: str, at_ms: int) -> Sequence[Estimate]:
         found = [each for each in self.kept_estimates.values() if each.meter == meter and each.from_ms < at_ms < each.to_ms]
         return sorted(found, key=lambda each: each.entry)
+
+    def open_estimates(self, meter: str) -> Sequence[Estimate]:
+        return sorted((each for each in self.kept_estimates.values() if each.meter == meter), key=lambda each: each.entry)
 
     def drop_estimate(self, entry: int) -> None:
         self.kept_estimates.pop(entry, None)
@@ -233,6 +237,10 @@ class MemoryMoney:
         ended = transfer.state in RESOLVED
         if ended != (transfer.resolved is not None) or ended != (transfer.resolved_ms is not None) or transfer.micro <= 0:
             raise ValueError(f"check: no transfer looks like {transfer}")
+
+    def open_transfers(self, account: str) -> Sequence[Transfer]:
+        found = [t for t in self.kept_transfers.values() if t.account == account and t.state not in RESOLVED]
+        return sorted(found, key=lambda t: t.id)
 
     def due_transfers(self, now_ms: int, limit: int) -> Sequence[Transfer]:
         due = [transfer for transfer in self.kept_transfers.values() if transfer.due(now_ms)]

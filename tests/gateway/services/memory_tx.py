@@ -9,28 +9,20 @@ from typing import TypeVar
 from gateway.domain.clocks import MeterClock
 from gateway.domain.events import Event, Outgoing, Topic
 from gateway.domain.jobs import Want
-from gateway.domain.meters import Account, Meter
+from gateway.domain.meters import Account, Meter, SwitchKind
 from gateway.domain.readings import Billing, Quality, Reading, Source
+from gateway.domain.records import DaySum, LatestItem, OutboxRow, OutboxState, StoredEvent, StoredReading
 from gateway.domain.schemes import Completeness, Scheme, Slot, SlotState, Tally
-from gateway.domain.supply import Command
-from gateway.services.ports import (
-    DaySum,
-    Duplicate,
-    LatestItem,
-    OutboxRow,
-    OutboxState,
-    StoredEvent,
-    StoredReading,
-    Tx,
-    Unavailable,
-)
+from gateway.domain.supply import SIGNS, Command
+from gateway.services.ports import Duplicate, Tx, Unavailable
 from tests.gateway.services.memory_money import MemoryMoney
+from tests.gateway.services.memory_supply import MemorySupply
 
 T = TypeVar("T")
 
 
 @dataclass
-class MemoryTx(MemoryMoney):
+class MemoryTx(MemoryMoney, MemorySupply):
     """`ports.Tx` on dictionaries and lists. Every stored value is immutable, so that a copy of the containers is a copy of all."""
 
     kept_accounts: dict[str, Account] = field(default_factory=dict)
@@ -53,8 +45,15 @@ class MemoryTx(MemoryMoney):
     def accounts(self) -> Sequence[Account]:
         return [self.kept_accounts[key] for key in sorted(self.kept_accounts)]
 
+    def accounts_after(self, account: str, limit: int) -> Sequence[Account]:
+        return [each for each in self.accounts() if each.id > account][:limit]
+
     def account(self, account: str) -> Account | None:
         return self.kept_accounts.get(account)
+
+    def limits_due(self, now_ms: int, limit: int) -> Sequence[str]:
+        times = ((each.limit_memory.due_ms, each.id) for each in self.accounts())
+        return [ident for due_ms, ident in sorted((at, who) for at, who in times if at is not None and at <= now_ms)][:limit]
 
     def save_account(self, account: Account) -> None:
         if account.tariff not in self.price_lists:
@@ -67,8 +66,11 @@ class MemoryTx(MemoryMoney):
     def meter(self, meter: str) -> Meter | None:
         return self.kept_meters.get(meter)
 
+    def switches(self) -> int:
+        return sum(meter.switch is not SwitchKind.NONE for meter in self.kept_meters.values())
+
     def meters_of(self, account: str) -> Sequence[Meter]:
-        return [meter for meter in self.meters() if meter.account == account]
+        return sorted((meter for meter in self.kept_meters.values() if meter.account == account), key=lambda meter: meter.id)
 
     def meters_on(self, line: str) -> Sequence[Meter]:
         return [meter for meter in self.meters() if meter.line == line]
@@ -104,7 +106,12 @@ class MemoryTx(MemoryMoney):
     def add_command(self, command: Command) -> None:
         if command.id in self.kept_commands:
             raise Duplicate(f"command {command.id} is there already")
+        self._check_permitted(command)
         self.kept_commands[command.id] = command
+
+    def _check_permitted(self, command: Command) -> None:
+        if command.permission is not None and self.permission(command.permission) is None:
+            raise LookupError(f"foreign key: there is no permission {command.permission}")
 
     def command(self, command: str) -> Command | None:
         return self.kept_commands.get(command)
@@ -112,6 +119,7 @@ class MemoryTx(MemoryMoney):
     def save_command(self, command: Command) -> None:
         if command.id not in self.kept_commands:
             raise LookupError(f"command {command.id} was never added")
+        self._check_permitted(command)
         self.kept_commands[command.id] = command
 
     def open_commands(self, *, line: str | None = None, meter: str | None = None) -> Sequence[Command]:
@@ -122,7 +130,7 @@ class MemoryTx(MemoryMoney):
         ]
 
     def last_command(self, meter: str) -> Command | None:
-        return next((c for c in reversed(self.kept_commands.values()) if c.meter == meter), None)
+        return next((c for c in reversed(self.kept_commands.values()) if c.meter == meter and c.verb not in SIGNS), None)
 
     def commands(self, limit: int) -> Sequence[Command]:
         return list(reversed(self.kept_commands.values()))[:limit]
@@ -130,10 +138,8 @@ class MemoryTx(MemoryMoney):
     def commands_of(self, meter: str, limit: int) -> Sequence[Command]:
         return [c for c in reversed(self.kept_commands.values()) if c.meter == meter][:limit]
 
-    def add_event(self, event: Event) -> int:
-        number = len(self.kept_events) + 1
-        self.kept_events.append(StoredEvent(number, event))
-        return number
+    def add_event(self, event: Event) -> None:
+        self.kept_events.append(StoredEvent(len(self.kept_events) + 1, event))
 
     def events(self, limit: int, before: int | None = None) -> Sequence[StoredEvent]:
         found = [stored for stored in reversed(self.kept_events) if before is None or stored.id < before]
@@ -304,6 +310,9 @@ class MemoryTx(MemoryMoney):
 
     def set_meta(self, key: str, value: str) -> None:
         self.metas[key] = value
+
+    def metas_of(self, prefix: str) -> Mapping[str, str]:
+        return {key: value for key, value in self.metas.items() if key.startswith(prefix) and value}
 
 
 class MemoryStore:

@@ -75,6 +75,7 @@ class BillingContract:
         found = store.read_now(lambda tx: {at_ms: tx.estimates_of("m1", at_ms) for at_ms in (100, 101, 200, 201, 299, 300)})
         assert found == {100: [], 101: [ESTIMATE], 200: [ESTIMATE], 201: [ESTIMATE, other], 299: [ESTIMATE, other], 300: []}
         assert store.read_now(lambda tx: tx.estimates_of("m2", 201)) == []
+        assert store.read_now(lambda tx: (tx.open_estimates("m1"), tx.open_estimates("m2"))) == ([ESTIMATE, other], [])
 
     def test_an_estimate_ends_by_its_entry_or_its_age(self, store: Store) -> None:
         store.write_now(archive)

@@ -52,7 +52,7 @@ def postgres_url(postgres_store: str) -> str:
     """The shared database, emptied past its own triggers."""
     tables = [table.name for table in reversed(metadata.sorted_tables) if table.name != "head"]
     clean = [f"DELETE FROM {name}" for name in tables]
-    heads = "UPDATE head SET number = 0, hash = CASE name WHEN 'journal' THEN repeat('0', 64) ELSE '' END"
+    heads = "UPDATE head SET number = 0, hash = CASE WHEN name IN ('journal', 'audit') THEN repeat('0', 64) ELSE '' END"
     version = f"UPDATE alembic_version SET version_num = '{HEAD}'"
     _run(postgres_store, "SET session_replication_role = replica", *clean, heads, version)
     return postgres_store

@@ -18,13 +18,15 @@ from gateway.domain.events import Event, EventKind, Outgoing, Topic
 from gateway.domain.jobs import Want
 from gateway.domain.ledger import GENESIS, Audit, Entry, EntryKind, Leg, PostedEntry, bank_clearing, customer, post
 from gateway.domain.readings import Billing, Item, Quality, Reading, Source
+from gateway.domain.records import LatestItem, OutboxState, Payment, StoredEvent, StoredReading, Taken
 from gateway.domain.requests import PaymentIdentity
 from gateway.domain.schemes import Completeness, SlotState, Tally
-from gateway.domain.supply import Command, CommandState
-from gateway.services.ports import Duplicate, LatestItem, OutboxState, Payment, StoredEvent, StoredReading, Taken, Tx, Unavailable
+from gateway.domain.supply import Command, CommandState, Verb
+from gateway.services.ports import Duplicate, Tx, Unavailable
 from tests.gateway.adapters.store import rows
 from tests.gateway.adapters.store.billing_contract import BillingContract
 from tests.gateway.adapters.store.rows import NOW_MS, entry
+from tests.gateway.adapters.store.supply_contract import SupplyContract
 from tests.gateway.price_lists import flat
 
 
@@ -334,12 +336,17 @@ class CommandsContract:
         assert ids(lambda tx: tx.commands_of("m1", 1)) == [made[3].id]
         assert ids(lambda tx: tx.commands_of("m9", 9)) == []
         assert store.read_now(lambda tx: (tx.last_command("m1"), tx.last_command("m9"))) == (made[3], None)
+        alarm = replace(made[3], id="alarm", verb=Verb.ALARM)
+        store.write_now(lambda tx: tx.add_command(alarm))
+        assert store.read_now(lambda tx: tx.last_command("m1")) == made[3], "of those to the switch"
+        assert ids(lambda tx: tx.commands_of("m1", 1)) == ["alarm"]
 
 
 class OutboxContract:
     def test_events_newest_first_in_pages(self, store: Store) -> None:
         plain = Event(EventKind.GATEWAY_STARTED, 1)
-        numbers = store.write_now(lambda tx: [tx.add_event(each) for each in (rows.EVENT, plain, plain)])
+        store.write_now(lambda tx: [tx.add_event(each) for each in (rows.EVENT, plain, plain)])
+        numbers = [stored.id for stored in reversed(store.read_now(lambda tx: tx.events(9)))]
         assert numbers == sorted(set(numbers))
         newest = store.read_now(lambda tx: tx.events(2))
         assert newest == [StoredEvent(numbers[2], plain), StoredEvent(numbers[1], plain)]
@@ -661,5 +668,6 @@ class StoreContract(
     TransactionContract,
     CollectionContract,
     BillingContract,
+    SupplyContract,
 ):
     """All of it."""

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from gateway.domain.approvals import Approval, ApprovalState
 from gateway.domain.clocks import ClockState, MeterClock, Remedy
-from gateway.domain.credit import CreditPolicy, CreditState
+from gateway.domain.credit import CreditPolicy, CreditState, Standing
 from gateway.domain.debt_terms import DebtTerms
 from gateway.domain.events import Event, EventKind, Outgoing, Topic
+from gateway.domain.findings import Finding, FindingKind
 from gateway.domain.jobs import ClockSeen, Want
 from gateway.domain.ledger import Entry, EntryKind, Leg, bank_clearing, customer
-from gateway.domain.limits import LimitPhase, LimitState, LoadLimit
-from gateway.domain.meters import Account, Contact, Meter, SwitchKind
+from gateway.domain.limits import LimitMemory, LimitPhase, LimitState, LoadLimit
+from gateway.domain.meters import Account, Authority, Contact, Meter, Protect, SwitchKind
+from gateway.domain.no_cut import NoCutCalendar, Window
+from gateway.domain.notices import Contact as Way
+from gateway.domain.notices import Notice, NoticeState, Reach
+from gateway.domain.people import Person, Role
+from gateway.domain.permissions import CutPermission
 from gateway.domain.price_list import Terms
 from gateway.domain.readings import Billing, Doubt, Item, Quality, Reading, Registers, Source
+from gateway.domain.records import DaySum, Payment
 from gateway.domain.requests import PaymentIdentity
 from gateway.domain.schemes import Scheme, Slot, SlotState
 from gateway.domain.supply import Command, CommandState, Verb
-from gateway.services.ports import DaySum, Payment
+from gateway.domain.wallet_mirror import Span
+from gateway.domain.wallets import Act, Delivery, DeliveryState, Switching, Wallet, WalletMemory
 from tests.gateway.price_lists import by_register
 
 NOW_MS = 1_763_700_000_000
@@ -44,6 +53,12 @@ ACCOUNT = Account(
     terms=Terms("2024-02-29", 5, 8_000),
     priced_since="2025-03-01",
     debt=DebtTerms("2026/18", 250, "2025-12-31", 30_000_000),
+    authority=Authority.METER,
+    standing=Standing(NOW_MS - 4),
+    protect=Protect("hospital", "ventilator", "commercial", in_meter=True),
+    limit_memory=LimitMemory("2026-11"),
+    reach=Reach((Way("sms", "+8613800000000", bad=True), Way("paper")), "zh", {"flat": "7"}),
+    filed=False,
 )
 PLAIN_ACCOUNT = Account("house-8", "", "CNY", "two-rate", CreditPolicy(0))
 METER = Meter(
@@ -67,6 +82,7 @@ METER = Meter(
     observed=Contact.ALLOWED,
     observed_ms=NOW_MS,
     cut_reasons=("credit:energy_debt", "limit:safety"),
+    filed=False,
 )
 READING = Reading(
     METER.id,
@@ -126,6 +142,41 @@ COMMAND = Command(
     evidence=("relay_bit", "load"),
     reason="it was said so",
 )
+PERMITTED = replace(COMMAND, permission=1)
+PERMISSION = CutPermission(
+    1, "house-7", "energy_debt", "credit", NOW_MS, NOW_MS + 900_000, {"balance": "-20.00", "reading": "5 min"}, NOW_MS + 5
+)
+APPROVAL = Approval(
+    *("a-1", "unprotect", "house-7", '{"until":null}', "operator:li", NOW_MS, NOW_MS + 100),
+    state=ApprovalState.APPROVED,
+    decided_by="operator:wang",
+    decided_ms=NOW_MS + 99,
+    reason="seen",
+)
+PERSON = Person("李", (Role.APPROVER, Role.AUDITOR), "ab" * 32, NOW_MS, NOW_MS + 1)
+NOTICE = Notice(
+    *(1, "house-7", "low", "sms", "+8613800000000", {"balance": "4.20"}, NOW_MS),
+    state=NoticeState.FAILED,
+    tries=3,
+    next_ms=NOW_MS + 60_000,
+    changed_ms=NOW_MS + 1,
+    detail="no such number",
+)
+FINDING = Finding(FindingKind.WALLET_DIFFERS, METER.id, NOW_MS, "The meter says 5.00, we say 4.00.", {"meter": "5.00"})
+CALENDAR = NoCutCalendar(
+    "cn-2026", "Asia/Shanghai", (Window(1_020, 540), Window(6_480, 540)), ("2026-10-01", "2026-10-02"), "2026-12-31", 600
+)
+WALLET_MEMORY = WalletMemory(
+    customer="000000004711", seen_customer="000000004711", next_ms=NOW_MS + 1, hoarding_micro=500_000_000, limits_ms=NOW_MS - 5,
+    offset=Span(-9_999, 0), held=Span(-5, 5), held_ms=NOW_MS - 1, adopt=True, refused=(NOW_MS - 9,), epoch=2,
+    switching=Switching.FREEZE, by="operator:li", frozen_micro=5, frozen_books=6, strange="it is another", differs=Span(7, 8),
+)  # fmt: skip
+WALLET = Wallet(METER.id, 7, 2**40, 5_000_000, NOW_MS, opened=True, held_since_ms=NOW_MS - 1, memory=WALLET_MEMORY)
+DELIVERY = Delivery(
+    id="delivery-7", account="house-7", meter=METER.id, act=Act.REFUND, micro=2**40 // 10_000 * 10_000, currency="CNY",
+    created_ms=NOW_MS - 10, due_ms=NOW_MS + 10, epoch=2, state=DeliveryState.UNCERTAIN, changed_ms=NOW_MS, count=8, entry=3,
+    attempts=2, sent_ms=NOW_MS - 1, look_ms=NOW_MS + 1, next_ms=NOW_MS + 2, refusals=1, reason="no answer",
+)  # fmt: skip
 IDENTITY = PaymentIdentity("icbc", "inst", "2026-11-21", "S.1:2")
 PAYMENT = Payment(
     IDENTITY,
@@ -164,7 +215,11 @@ SLOT = Slot(
 DAY_SUM = DaySum(
     METER.id, "2026-11-24", "energy_import", "kWh", 3, Decimal("1.00"), 1, Decimal("2.00"), 3, Decimal("1.00"), Decimal("2.10")
 )
-FULL_ROWS = (ACCOUNT, POLICY, METER, READING, BILLING, CLOCK, COMMAND, PAYMENT, EVENT, SLOT)
+FULL_ROWS = (
+    *(ACCOUNT, METER, READING, BILLING, CLOCK, PERMITTED, PAYMENT, EVENT, SLOT),
+    *(PERMISSION, APPROVAL, PERSON, NOTICE, FINDING, WALLET, WALLET_MEMORY, DELIVERY),
+)
+"""Of what has columns; a document takes every field by itself."""
 
 
 def unset_fields(row: Any) -> list[str]:

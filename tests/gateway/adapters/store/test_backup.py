@@ -137,15 +137,16 @@ def vars_of(manifest: backup.Manifest) -> dict[str, object]:
     return {name: getattr(manifest, name) for name in backup.Manifest.__slots__}
 
 
-def test_a_damaged_store_gives_no_backup_and_leaves_the_one_before(sqlite_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("head", "log"), [("journal", "the ledger"), ("audit", "the audit log")])
+def test_a_damaged_store_gives_no_backup_and_leaves_the_one_before(sqlite_file: Path, tmp_path: Path, head: str, log: str) -> None:
     out = tmp_path / "out.tar"
     with Store.open(str(sqlite_file)) as store:
         store.write_now(top_up("A"))
         write_backup(store.database, out, version="1", made_ms=1000)
         good = out.read_bytes()
         with store.database.writer.begin() as connection:
-            connection.exec_driver_sql("UPDATE head SET number = 7 WHERE name = 'journal'")
-        with pytest.raises(StoreError, match="the ledger does not end where the store says"):
+            connection.exec_driver_sql(f"UPDATE head SET number = 7 WHERE name = '{head}'")
+        with pytest.raises(StoreError, match=f"{log} does not end where the store says"):
             write_backup(store.database, out, version="1", made_ms=2000)
     assert out.read_bytes() == good and sorted(f.name for f in tmp_path.iterdir()) == ["out.tar", sqlite_file.name]
 

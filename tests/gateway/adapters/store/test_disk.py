@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +16,11 @@ from sqlalchemy import event
 from gateway.adapters.store import Store, StoreError
 from gateway.adapters.store.engine import sqlite_module
 from gateway.domain.ledger import Audit
-from gateway.services.ports import Payment, Tx, Unavailable
+from gateway.domain.records import Payment
+from gateway.services.ports import Tx, Unavailable
 from tests.gateway.adapters.store import rows
 from tests.gateway.adapters.store.contract import Boom, book
+from tests.gateway.adapters.store.disks import fill_up, mounted
 from tests.gateway.adapters.store.rows import entry
 
 
@@ -176,16 +175,22 @@ class FaultyCursor(SQLITE.Cursor):  # type: ignore[misc,name-defined]
         return super().execute(sql, *values)
 
 
-@pytest.fixture
-def faulty(sqlite_file: Path) -> Iterator[tuple[Store, list[str]]]:
-    fatal: list[str] = []
-    store = Store.open(str(sqlite_file), inline=True, on_fatal=fatal.append)
+def faulty_store(file: Path, **options: Any) -> Store:
+    """A store whose writer fails as `Faulty` is told."""
+    store = Store.open(str(file), inline=True, **options)
     store.database.writer.dispose()
 
     @event.listens_for(store.database.writer, "do_connect")
     def connect(dialect: Any, record: Any, args: Any, options: dict[str, Any]) -> None:
         options["factory"] = Faulty
 
+    return store
+
+
+@pytest.fixture
+def faulty(sqlite_file: Path) -> Iterator[tuple[Store, list[str]]]:
+    fatal: list[str] = []
+    store = faulty_store(sqlite_file, on_fatal=fatal.append)
     yield store, fatal
     Faulty.fault, Faulty.after_writing, Faulty.in_statement = None, False, None
     store.close()
@@ -221,7 +226,7 @@ async def test_a_failed_fsync_stops_the_store_after_everybody_was_answered(
 
 async def test_trouble_in_one_statement_undoes_its_use_case_alone(faulty: tuple[Store, list[str]]) -> None:
     store, fatal = faulty
-    Faulty.in_statement = ("INSERT INTO payment", failing("database is locked", 5))
+    Faulty.in_statement = ("SELECT payment", failing("database is locked", 5))
     first, second = await batch(store, top_up("A"), top_up("B"))
     assert isinstance(first, Unavailable) and second == "B"
     assert paid(store) == {"B"} and fatal == []
@@ -235,7 +240,7 @@ async def test_trouble_that_a_use_case_swallows_is_not_success(faulty: tuple[Sto
             top_up("A")(tx)
         return "A"
 
-    Faulty.in_statement = ("INSERT INTO payment", failing("database is locked", 5))
+    Faulty.in_statement = ("SELECT payment", failing("database is locked", 5))
     first, second = await batch(store, swallows, top_up("B"))
     assert isinstance(first, Unavailable) and second == "B"
     assert paid(store) == {"B"}
@@ -260,16 +265,8 @@ def test_a_failed_fsync_in_a_command_line_verb_is_fatal_too(faulty: tuple[Store,
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 1 MiB."""
-    mount = shutil.which("mount")
-    if os.getuid() != 0 or mount is None:
-        pytest.skip("mounting a small file system needs root")
-    place = tmp_path / "small"
-    place.mkdir()
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mounted(tmp_path / "small", "1m") as place:
+        yield place
 
 
 async def test_a_disk_that_is_really_full(small_disk: Path, sqlite_file: Path) -> None:
@@ -277,14 +274,7 @@ async def test_a_disk_that_is_really_full(small_disk: Path, sqlite_file: Path) -
     fatal: list[str] = []
     store = Store.open(str(file), inline=True, on_fatal=fatal.append)
     assert await batch(store, top_up("A")) == ["A"]
-    ballast = small_disk / "ballast"
-    with ballast.open("wb", buffering=0) as out:
-        while True:
-            try:
-                out.write(b"\0" * 4096)
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
-                break
+    ballast = fill_up(small_disk)
     first, _, third = await batch(store, top_up("B"), fill, top_up("C"))
     told = {answer for answer in (first, third) if isinstance(answer, str)}
     assert paid(store) == {"A"} | told and told != {"B", "C"}
@@ -297,8 +287,6 @@ async def test_a_disk_that_is_really_full(small_disk: Path, sqlite_file: Path) -
 
 
 def test_a_new_store_on_a_full_disk_says_so(small_disk: Path) -> None:
-    with (small_disk / "ballast").open("wb", buffering=0) as out, pytest.raises(OSError, match="No space"):
-        while True:
-            out.write(b"\0" * 4096)
+    fill_up(small_disk)
     with pytest.raises(StoreError, match="the disk is full"):
         Store.open(str(small_disk / "wattgate.db"))

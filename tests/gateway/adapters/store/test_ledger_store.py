@@ -13,9 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from gateway.adapters.store import Store
 from gateway.domain import ledger
 from gateway.domain.ledger import GENESIS, MOST_MICRO, Entry, EntryKind, Leg, PostedEntry, bank_clearing, customer, post
+from gateway.domain.records import BankDay, Closing, Paid, Payment
 from gateway.domain.transfers import Transfer, TransferState
 from gateway.services.correct_entry import correct
-from gateway.services.ports import BankDay, Closing, Duplicate, Paid, Payment, Tx
+from gateway.services.ports import Duplicate, Tx
 from tests.gateway.adapters.store import rows
 from tests.gateway.adapters.store.rows import IDENTITY, NOW_MS, PAYMENT, entry
 from tests.gateway.services.memory_tx import MemoryStore
@@ -167,6 +168,8 @@ class LedgerContract:
             assert tx.due_transfers(NOW_MS + 50, 9) == [late]
             assert tx.due_transfers(NOW_MS + 10**6, 9) == [late, TRANSFER]
             assert tx.due_transfers(NOW_MS + 10**6, 1) == [late]
+            assert tx.open_transfers(TRANSFER.account) == [TRANSFER, late, never, unsure]
+            assert tx.open_transfers("x") == []
 
         store.read_now(look)
         with pytest.raises(Duplicate):
@@ -176,6 +179,7 @@ class LedgerContract:
         done = replace(late, state=TransferState.POSTED, resolved=5, resolved_ms=NOW_MS)
         store.write_now(lambda tx: tx.save_transfer(done))
         assert store.read_now(lambda tx: tx.transfer("t-2")) == done
+        assert [each.id for each in store.read_now(lambda tx: tx.open_transfers(TRANSFER.account))] == ["t-1", "t-3", "t-4"]
         assert sorted(each.id for each in store.read_now(lambda tx: tx.transfers(1, 3))) == ["t-2", "t-3"]
         assert [each.id for each in store.read_now(lambda tx: tx.transfers(4, 5))] == ["t-2"]
         for again in (done, replace(done, state=TransferState.VOIDED, resolved=6), late):

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from gateway.adapters.store import Store
 from gateway.domain.ledger import Audit, bank_clearing, customer
+from gateway.domain.records import OutboxState
 from gateway.domain.supply import CommandState
-from gateway.services.ports import Duplicate, OutboxState, Tx, Unavailable
+from gateway.services.ports import Duplicate, Tx, Unavailable
 from tests.gateway.adapters.store import rows
 from tests.gateway.adapters.store.contract import Boom, book
 from tests.gateway.adapters.store.rows import entry

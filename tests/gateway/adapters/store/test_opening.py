@@ -63,7 +63,11 @@ def describe(database: engine.Database) -> dict[str, object]:
                 for i in seen.get_indexes(table)
             )
             uniques = sorted((u["name"], u["column_names"]) for u in seen.get_unique_constraints(table))
-            foreign = sorted((f["name"], f["referred_table"], f["referred_columns"]) for f in seen.get_foreign_keys(table))
+            named = database.file is None  # what SQLite adds to a table later has none
+            foreign = sorted(
+                (f["name"] if named else "", f["constrained_columns"], f["referred_table"], f["referred_columns"])
+                for f in seen.get_foreign_keys(table)
+            )
             columns = [(c["name"], str(c["type"]), c["nullable"], c.get("autoincrement")) for c in seen.get_columns(table)]
             found[table] = (
                 columns,

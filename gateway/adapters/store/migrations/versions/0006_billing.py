@@ -52,6 +52,4 @@ def _int(name: str) -> sa.Column[int]:
 
 
 def _of_account_and_tariff(table: str) -> list[sa.ForeignKeyConstraint]:
-    return [
-        sa.ForeignKeyConstraint([name], [f"{name}.id"], name=op.f(f"fk_{table}_{name}")) for name in ("account", "tariff")
-    ]
+    return [sa.ForeignKeyConstraint([name], [f"{name}.id"], name=op.f(f"fk_{table}_{name}")) for name in ("account", "tariff")]
