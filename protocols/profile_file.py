@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Final, cast, get_args
+from typing import Final, Literal, cast, get_args
 
 from protocols.modbus.registers import WORD_ORDERS, WORDS, Kind, RegisterType, WordOrder
 from protocols.profile_history import KEPT, parse_history
@@ -32,6 +32,7 @@ from protocols.profiles import (
     Span,
     Switch,
     Values,
+    WalletForm,
 )
 from protocols.quantities import Measurement, quantity
 
@@ -59,6 +60,7 @@ def parse_profile(data: Mapping[str, object]) -> MeterProfile:
         frames=tuple(_frame(frame, protocol) for frame in top.tables("frame")),
         unconfirmed=top.each("unconfirmed", str, []),
         history=parse_history(top.table("history"), protocol) if top.has("history") else KEPT.get(protocol),
+        wallet=_wallet(top.table("wallet"), protocol) if top.has("wallet") else None,
     )
     top.done()
     if profile.modbus and not profile.modbus.registers and not profile.switch:
@@ -74,10 +76,21 @@ def _claims(profile: MeterProfile) -> bool:
     return any(part.confirmed for part in _parts(profile))
 
 
-def _parts(profile: MeterProfile) -> list[Dlt645Reads | ModbusReads | Switch]:
-    """What reads and what switches, as far as the profile has it."""
+def _parts(profile: MeterProfile) -> list[Dlt645Reads | ModbusReads | Switch | WalletForm]:
+    """What reads, what switches and what holds money, as far as the profile has it."""
     reads = profile.modbus if profile.modbus and profile.modbus.registers else profile.dlt645
-    return [part for part in (reads, profile.switch) if part is not None]
+    return [part for part in (reads, profile.switch, profile.wallet) if part is not None]
+
+
+def _wallet(table: Table, protocol: str) -> WalletForm:
+    kind = cast(Literal["counted", "ordered"], table.choice("form", ("counted", "ordered")))
+    form = WalletForm(kind, table.take("refund", bool, False), table.take("confirmed", bool, False))
+    table.done()
+    if protocol != "dlt645-2007":
+        raise table.fail("form", "is known for dlt645-2007 alone")
+    if form.refund and kind == "counted":
+        raise table.fail("refund", "is not known where money goes in under a purchase count")
+    return form
 
 
 def _modbus(table: Table) -> ModbusReads:
@@ -150,6 +163,13 @@ def _register(table: Table, order: str) -> Register:
     return register
 
 
+def _signs(table: Table) -> tuple[str, ...]:
+    found = table.each("signs", str, ["alarm", "protect"])
+    if not {*found} <= {"alarm", "protect"}:
+        raise table.fail("signs", f"may hold alarm and protect, not {', '.join(found)}")
+    return found
+
+
 def _dlt645(table: Table, digits: int) -> Dlt645Reads:
     def identifiers(key: str, default: list[object] | None = None) -> tuple[str, ...]:
         found = table.each(key, str, default)
@@ -165,6 +185,7 @@ def _dlt645(table: Table, digits: int) -> Dlt645Reads:
         clock=identifiers("clock", []),
         authority=_byte(table, "authority"),
         password_class=table.take("password_class", str),
+        signs=_signs(table),
         preamble=table.whole("preamble", 0, 16, 4),
         confirmed=table.take("confirmed", bool, False),
     )

@@ -114,7 +114,8 @@ class Dlt645Reads:
     """Identifiers by purpose, 8 hex digits (2007) or 4 (1997), DI3 first.
 
     authority: the PA byte before the password. password_class: the name under which the password is kept.
-    preamble: FE bytes sent before a frame. confirmed: by a real meter.
+    signs: what status word 3 shows of its own: `alarm` (bit 7), `protect` (bit 12). preamble: FE bytes sent before a frame.
+    confirmed: by a real meter.
     """
 
     billing: tuple[str, ...]
@@ -123,6 +124,7 @@ class Dlt645Reads:
     clock: tuple[str, ...]
     authority: int
     password_class: str
+    signs: tuple[str, ...]
     preamble: int
     confirmed: bool
 
@@ -140,6 +142,18 @@ class MeterHistory:
     curve: str
     interval_min: int
     events: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalletForm:
+    """How money gets into a meter's own wallet (dlt645.md 7): under a purchase count with MACs, or by an order number.
+
+    refund: it can be taken out again by 070108FF. confirmed: by a real meter.
+    """
+
+    kind: Literal["counted", "ordered"]
+    refund: bool
+    confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +298,7 @@ class CapturedFrame:
 class MeterProfile:
     """One meter model. Exactly one of `dlt645` and `modbus` is set; `switch` is None where the meter has none.
 
-    unconfirmed: what no meter has confirmed, each a phrase that can end a sentence. history: None where it keeps none.
+    unconfirmed: what no meter has confirmed, each a phrase that can end a sentence. history, wallet: None where it keeps none.
     """
 
     name: str
@@ -296,6 +310,7 @@ class MeterProfile:
     frames: tuple[CapturedFrame, ...]
     unconfirmed: tuple[str, ...] = ()
     history: MeterHistory | None = None
+    wallet: WalletForm | None = None
 
     @property
     def quantities(self) -> tuple[str, ...]:

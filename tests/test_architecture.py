@@ -92,8 +92,7 @@ OF_ADAPTERS_FOR_CENTRAL = (
     "gateway.adapters.event_loop gateway.adapters.quiet_log"
 )
 CLI = (
-    "gateway.__version__ gateway.cli gateway.bootstrap gateway.settings gateway.central gateway.domain "
-    "protocols typer rich httpx2"
+    "gateway.__version__ gateway.cli gateway.bootstrap gateway.settings gateway.central gateway.domain protocols typer rich httpx2"
 )
 ROOMS = (  # the first whose path begins the file's path holds
     Room("protocols/modbus/", "protocols pymodbus.pdu", VALUE_MODULES, PURE),

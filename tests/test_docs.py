@@ -111,7 +111,9 @@ def test_every_shell_line_is_understood_by_its_verb(where: str, line: str) -> No
 
 def checked(folder: Path, text: str) -> tuple[int, str]:
     """What `wattgate check` says of this configuration."""
-    (folder / "passwords.toml").touch(mode=0o600)
+    for secret, text_ in (("passwords.toml", ""), ("crypto.token", "a-token-of-some-length"), ("sms.url", "json://127.0.0.1/{to}")):
+        (folder / secret).touch(mode=0o600)
+        (folder / secret).write_text(text_)
     (folder / "passwords.toml").write_text('[control]\npassword = "000000"\n[north-1]\npassword = "123456"\n')
     (folder / "gateway.toml").write_text(text)
     run = subprocess.run([str(WATTGATE), "check", "-c", str(folder / "gateway.toml")], capture_output=True, text=True, timeout=60)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
+from pathlib import Path
 
 
 class Clock:
@@ -16,6 +18,28 @@ class Clock:
     def monotonic(self) -> float:
         """Seconds that only ever rise, from an arbitrary start."""
         return time.monotonic()
+
+
+def steady_ms() -> int | None:
+    """Milliseconds since the machine started, sleep included, that setting the clock does not move; None where there are none."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 if hasattr(time, "CLOCK_BOOTTIME") else None
+
+
+@functools.cache
+def boot_id(file: Path = Path("/proc/sys/kernel/random/boot_id")) -> str:
+    """Which start of the machine this is; empty where it cannot be told."""
+    try:
+        return file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def hardware_clock_ms(file: Path = Path("/sys/class/rtc/rtc0/since_epoch")) -> int | None:
+    """The hardware clock in UTC ms, which counts whole seconds; None where there is none."""
+    try:
+        return int(file.read_text("ascii")) * 1000
+    except (OSError, ValueError):
+        return None
 
 
 _STA_UNSYNC = 0x0040

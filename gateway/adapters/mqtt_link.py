@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from gateway.adapters.mqtt_session import Broker, MqttSession, Words
 from gateway.adapters.uplink_payloads import Payloads, command_from
 from gateway.domain.incoming import IncomingCommand, UnreadableCommand
-from gateway.services.ports import OutboxRow
+from gateway.domain.records import OutboxRow
 from protocols.uplink import messages
 from protocols.uplink.messages import BadMessage, Status
 from protocols.uplink.moments import format_moment

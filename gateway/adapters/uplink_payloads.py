@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from gateway.domain.events import Json, Outgoing
 from gateway.domain.incoming import IncomingCommand
-from gateway.services.ports import OutboxRow
+from gateway.domain.records import OutboxRow
 from protocols.errors import ProtocolError
 from protocols.uplink import messages
-from protocols.uplink.messages import Command
+from protocols.uplink.messages import Args, Command
 from protocols.uplink.moments import format_moment, parse_moment
 from protocols.uplink.topics import NATIVE, Topics, Up
 
@@ -90,4 +90,10 @@ def command_from(command: Command) -> IncomingCommand:
         expires_ms=parse_moment(command.expires_at),
         reason=command.reason,
         counter=command.counter,
+        facts=_facts(command.args),
     )
+
+
+def _facts(args: Args) -> dict[str, str]:
+    named = {"notices": "; ".join(args.notices), "contract": args.contract, "event": args.event, "plan": args.plan}
+    return {name: text for name, text in named.items() if text}

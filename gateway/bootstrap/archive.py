@@ -2,80 +2,109 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from gateway.adapters.clock import kernel_synchronised
+from gateway.adapters.clock import Clock
 from gateway.adapters.profile_facts import count_wh, rollover_wh, switch_facts, values
 from gateway.adapters.profiles import profile
+from gateway.bootstrap.calendars import calendars_of
+from gateway.bootstrap.filings import Merged
+from gateway.bootstrap.policies import policies_of, policy_of
 from gateway.bootstrap.schemes import schemes_of
 from gateway.bootstrap.tariffs import tariffs_of
+from gateway.bootstrap.trust import Trust
 from gateway.domain.credit import CreditPolicy
-from gateway.domain.limits import LoadLimit
-from gateway.domain.meters import Account, Meter
-from gateway.domain.units import parse_money, parse_signed_money
+from gateway.domain.meters import Account, Authority, Meter
+from gateway.domain.trusted_time import TimeSource
+from gateway.domain.units import parse_money
 from gateway.services.load_archive import Archive, Opening
 from gateway.services.ports import Site
+from gateway.settings import Account as AccountSettings
 from gateway.settings import Meter as MeterSettings
 from gateway.settings import Settings
+from gateway.settings.limits import limit_of
 
 
-def site_of(settings: Settings) -> Site:
-    """The site as the use cases know it. F3: the configured source vouches for the clock, `ntp` by the kernel's own word."""
-    trusted = settings.clock.source == "vouched" or kernel_synchronised()
+def site_of(settings: Settings, known: Trust | None = None) -> Site:
+    """The site as the use cases know it. known: what speaks for its clock and its ways to pay; None before anything is."""
+    trust = replace(known or Trust(lambda: settings, Clock().now_ms), settings=lambda: settings)
+    time, paths, look = trust.time(), trust.paths(), trust.look()
     return Site(
         settings.gateway.id,
         settings.gateway.zone,
-        clock_trusted=trusted,
-        path_alive=settings.bank.enabled,
+        clock_trusted=time.trusted,
+        path_alive=paths.alive,
         power_stale_ms=3 * 1000 * settings.live().instant_s,  # every second instant read is power's turn, and one may be lost
         meter_zone=settings.meter_zone,
-        keep_clocks=settings.clock.keep_meters,
+        delivery_deadline_ms=settings.wallets.delivery_deadline_h * 3_600_000,
+        wallet_read_ms=settings.wallets.read_min * 60_000,
+        keep_clocks=settings.clock.keep_meters and time.by is not TimeSource.METERS,  # they cannot vouch for what they took from us
+        budgets=settings.limits.budgets,
+        one_person=settings.limits.approval == "delayed",
+        boot=look.boot,
+        steady_ms=look.steady_ms,
+        clock_why=time.why,
+        path_why=paths.why,
+        ask_clocks=TimeSource.METERS in trust.time_terms().sources,
     )
 
 
-def archive_of(settings: Settings, folder: Path) -> Archive:
-    """Accounts, meters, tariffs and schemes of the configuration in this folder as the domain knows them. Raises SettingsError."""
+def archive_of(settings: Settings, folder: Path, beside: Merged | None = None) -> Archive:
+    """Accounts, meters, tariffs and schemes of the configuration in this folder as the domain knows them. Raises SettingsError.
+
+    beside: which of them stand in the file, where not all do.
+    """
     tariffs = tariffs_of(settings.tariff, folder, settings.gateway.zone)
-    openings = [_opening(settings, n) for n in range(len(settings.account))]
-    return Archive(tariffs, openings, archive_meters(settings), schemes_of(settings))
+    policies = policies_of(settings)
+    openings = [
+        _opening(account, policy_of(account, policies), settings, _filed(account.id, beside)) for account in settings.account
+    ]
+    calendars = calendars_of(settings.no_cut_calendar, folder, settings.gateway.zone)
+    meters = [meter_of(meter, filed=beside is None or meter.name in beside.filed_meters) for meter in settings.meter]
+    return Archive(tariffs, openings, meters, schemes_of(settings), calendars)
 
 
-def _opening(settings: Settings, number: int) -> Opening:
-    account = settings.account[number]
-    policy, limit = account.policy, account.limit
-    credit = CreditPolicy(
-        low_micro=parse_signed_money(policy.low, account.currency),
-        cut_micro=parse_signed_money(policy.cut, account.currency),
-        close_micro=parse_signed_money(policy.close, account.currency),
-        close_inclusive=policy.close_inclusive,
-        reconnect_direct=policy.reconnect == "close",
-        no_cut_hours=policy.no_cut_hours,
-    )
+def opening_of(settings: Settings, account: AccountSettings, *, filed: bool = True) -> Opening:
+    """One account with what it opens with."""
+    return _opening(account, policy_of(account, policies_of(settings)), settings, filed)
+
+
+def _filed(account: str, beside: Merged | None) -> bool:
+    return beside is None or account in beside.filed_accounts
+
+
+def _opening(account: AccountSettings, policy: CreditPolicy, settings: Settings, filed: bool) -> Opening:
     return Opening(
         Account(
             id=account.id,
             holder=account.holder,
             currency=account.currency,
             tariff=account.tariff,
-            policy=credit,
-            limit=LoadLimit(limit.power_w, limit.delay_s * 1000, limit.pause_s * 1000, limit.recloses) if limit else None,
+            policy=policy,
+            limit=limit_of(account.limit, settings.load_policy),
             agreement=account.agreement,
             never_cut=account.never_cut,
             closed=account.closed,
             terms=account.terms(),
             debt=account.debt.terms(account.currency) if account.debt else None,
+            authority=Authority(account.authority),
+            reach=account.reach(),
+            filed=filed,
         ),
         parse_money(account.opening, account.currency) if account.opening else 0,
         parse_money(account.debt.opening, account.currency) if account.debt else 0,
+        account.customer or "",
     )
 
 
 def archive_meters(settings: Settings) -> list[Meter]:
     """The meters with what their profiles say about register, switch and settling."""
-    return [_meter(meter) for meter in settings.meter]
+    return [meter_of(meter) for meter in settings.meter]
 
 
-def _meter(meter: MeterSettings) -> Meter:
+def meter_of(meter: MeterSettings, *, filed: bool = True) -> Meter:
+    """One meter with what its profile says. Raises ProfileError."""
     reads = profile(meter.profile)
     switch = switch_facts(profile(meter.switch.profile) if meter.switch else reads)
     return Meter(
@@ -95,6 +124,7 @@ def _meter(meter: MeterSettings) -> Meter:
         count_wh=_billed_wh(count_wh(reads), meter),
         capacity_wh=_billed_wh(rollover_wh(reads) or 0, meter),
         ratio=meter.ratio,
+        filed=filed,
     )
 
 

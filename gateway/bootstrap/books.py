@@ -15,8 +15,9 @@ from gateway.adapters.store import Store, StoreError, lock, store_file
 from gateway.adapters.store.rebuild import Rebuilt, recompute, write_copy
 from gateway.bootstrap.examine import CannotStart
 from gateway.domain.ledger import JournalRow
+from gateway.domain.records import Closing
 from gateway.services.close_period import CannotClose, balance_period, close_period
-from gateway.services.ports import Closing, Tx
+from gateway.services.ports import Tx
 from gateway.services.verify_ledger import PAGE, verify_ledger
 
 FORMATS = ("jsonl", "beancount")

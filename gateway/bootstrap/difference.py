@@ -8,20 +8,28 @@ from pydantic import BaseModel
 
 from gateway.adapters.http.reload import Changes, Parts
 from gateway.settings import Settings
+from gateway.settings.cut_rules import Limits
 
 BY_NAME = ("line", "meter", "account", "tariff", "scheme")
 """Tables of named things, each added, removed or changed by itself."""
 
 AT_ANY_TIME = (
-    *("gateway.passwords", "clock.source", "clock.keep_meters", "ledger.close_after_days"),
+    *("gateway.passwords", "ledger.close_after_days"),
+    *("clock.source", "clock.sources", "clock.rtc_set", "clock.rtc_drift_ppm", "clock.keep_meters"),
+    *("bank.paths", "bank.heartbeat", "bank.heartbeat_limit_s", "bank.counter_hours"),
     *("store.readings_days", "store.acknowledged_days", "store.acknowledged_money_days"),
+    *(f"limits.{key}" for key in Limits.model_fields),
+    *("no_cut_calendar", "notice_channel", "notices.texts", "policy"),
+    *("wallets.delivery_deadline_h", "wallets.read_min"),
 )
 """Other keys that are looked up whenever they are needed; what is not named here wants a restart."""
 
 
-def changes(old: Settings, new: Settings, *, passwords: bool = False, tariffs: Sequence[str] = ()) -> Changes:
+def changes(
+    old: Settings, new: Settings, *, passwords: bool = False, tariffs: Sequence[str] = (), calendars: bool = False
+) -> Changes:
     """What the new configuration changes. passwords: the file of passwords holds others now. tariffs: those whose content, also
-    in files of their own, is another."""
+    in files of their own, is another; calendars: one of theirs is."""
     parts = {table: _parts(_named(old, table), _named(new, table)) for table in BY_NAME}
     known = parts["tariff"]
     parts["tariff"] = Parts(
@@ -33,7 +41,7 @@ def changes(old: Settings, new: Settings, *, passwords: bool = False, tariffs: S
         accounts=parts["account"],
         tariffs=parts["tariff"],
         schemes=parts["scheme"],
-        keys=tuple(key for key in _keys(old, new) if key in AT_ANY_TIME),
+        keys=tuple(dict.fromkeys([*(key for key in _keys(old, new) if key in AT_ANY_TIME), *["no_cut_calendar"] * calendars])),
         passwords=passwords,
     )
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+from gateway.adapters.clock import Clock
 from gateway.adapters.profile_facts import gives, notice
 from gateway.adapters.profiles import profile
 from gateway.adapters.store import store_file
-from gateway.bootstrap.lines import Passwords, examine_lines, has_switch
+from gateway.bootstrap.calendars import ended_calendars, examine_calendars
+from gateway.bootstrap.limits import examine_limits
+from gateway.bootstrap.lines import Passwords, examine_lines
+from gateway.bootstrap.notices import examine_notices
+from gateway.bootstrap.policies import examine_policies
 from gateway.bootstrap.schemes import examine_schemes
 from gateway.bootstrap.tariffs import priced_registers, tariffs_of
+from gateway.bootstrap.wallets import crypto_of, examine_wallets
 from gateway.domain.price_list import Tariff
+from gateway.domain.slots import day_of
 from gateway.settings import Account, Meter, Settings, SettingsError, secret_file
 
 
@@ -32,11 +42,13 @@ class LineReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `check` found. notices: what no meter has confirmed of the profiles in use."""
+    """What `check` found. notices: what no meter has confirmed of the profiles in use. ended: calendars that have ended, which
+    only a start lives with."""
 
     lines: Sequence[LineReport]
     errors: Sequence[str]
     notices: Sequence[str] = ()
+    ended: Sequence[str] = ()
 
 
 def sqlite_url(data: Path) -> str:
@@ -58,42 +70,30 @@ def examine(settings: Settings, folder: Path) -> Report:
     except CannotStart as problem:
         errors.append(str(problem))
     rounds, problems = examine_lines(settings, passwords)
-    errors += problems + examine_schemes(settings)
+    errors += problems + examine_schemes(settings) + examine_policies(settings)
+    errors += examine_calendars(settings, folder) + examine_notices(settings, folder)
     tariffs: dict[str, Tariff] = {}
     try:
         tariffs = {tariff.id: tariff for tariff in tariffs_of(settings.tariff, folder, settings.gateway.zone)}
     except SettingsError as problem:
         errors += problem.errors
-    lines = [LineReport(line.id, sum(m.line == line.id for m in settings.meter), rounds.get(line.id, 0)) for line in settings.line]
+    errors += examine_wallets(settings, tariffs)
+    counts, owned = Counter(meter.line for meter in settings.meter), defaultdict[str | None, list[Meter]](list)
+    for meter in settings.meter:
+        owned[meter.account].append(meter)
+    lines = [LineReport(line.id, counts[line.id], rounds.get(line.id, 0)) for line in settings.line]
+    errors += examine_limits(settings, owned, rounds)
     for account in settings.account:
-        meters = [meter for meter in settings.meter if meter.account == account.id]
-        errors += [f"account {account.id}: {text}" for text in _unseen_load(account, meters, rounds, settings.live().instant_s)]
+        meters = owned[account.id]
         if not problems and account.tariff in tariffs:
             errors += [f"account {account.id}: {text}" for text in _unpriced(account, meters, tariffs[account.tariff])]
-    return Report(lines, errors, [] if problems else _notices(settings))
+    today = date.fromisoformat(day_of(Clock().now_ms(), ZoneInfo(settings.gateway.zone)))
+    return Report(lines, errors, [] if problems else _notices(settings), ended_calendars(settings, folder, today))
 
 
 def _notices(settings: Settings) -> list[str]:
     used = {name for meter in settings.meter for name in (meter.profile, meter.switch and meter.switch.profile) if name}
     return [said for name in sorted(used) if (said := notice(profile(name)))]
-
-
-def _unseen_load(account: Account, meters: Sequence[Meter], rounds: Mapping[str, int], instant_s: int) -> list[str]:
-    """A load limit that could not be kept: seen too late, or nothing to cut."""
-    if account.limit is None:
-        return []
-    errors = []
-    slowest_s = max((rounds.get(meter.line, 0) / 1000 for meter in meters), default=0.0)
-    if account.limit.delay_s < slowest_s:
-        errors.append(
-            f"its load limit's delay of {account.limit.delay_s} s is shorter than a round of its line ({slowest_s:.1f} s): "
-            "the gateway could not see the load in time"
-        )
-    elif account.limit.delay_s < instant_s:
-        errors.append(f"its load limit's delay of {account.limit.delay_s} s is shorter than scheme.instant_s ({instant_s} s)")
-    if not any(meter.cut_with_account and has_switch(meter) for meter in meters):
-        errors.append("it has a load limit, but no meter with a switch that the limit could open")
-    return errors
 
 
 def _unpriced(account: Account, meters: Sequence[Meter], tariff: Tariff) -> list[str]:
@@ -111,11 +111,20 @@ def _unpriced(account: Account, meters: Sequence[Meter], tariff: Tariff) -> list
 def passwords_of(settings: Settings, folder: Path) -> Passwords:
     """The meter passwords by class, from a file that only its owner may read."""
     if settings.gateway.passwords is None:
-        return Passwords({})
+        return _with_crypto(Passwords({}), settings, folder)
     path = folder / settings.gateway.passwords
     try:
-        return Passwords.parse(tomllib.loads(secret_file(path)))
+        return _with_crypto(Passwords.parse(tomllib.loads(secret_file(path))), settings, folder)
     except SettingsError as problem:
         raise CannotStart(str(problem)) from None
     except (tomllib.TOMLDecodeError, ValueError) as problem:
         raise CannotStart(f"{path}: {problem}") from None
+
+
+def _with_crypto(passwords: Passwords, settings: Settings, folder: Path) -> Passwords:
+    """What makes a meter believe us, in one book. CannotStart where the token of the crypto service cannot be read."""
+    try:
+        passwords.crypto = crypto_of(settings, folder)
+    except SettingsError as problem:
+        raise CannotStart(str(problem)) from None
+    return passwords

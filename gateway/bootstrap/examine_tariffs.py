@@ -11,7 +11,8 @@ from gateway.bootstrap.examine import CannotStart
 from gateway.domain.ledger import PostedEntry, customer
 from gateway.domain.price_list import Terms
 from gateway.domain.readings import TOTAL, Bound, Quality, Registers, agree, energy_registers
-from gateway.services.ports import StoredReading, Tx
+from gateway.domain.records import StoredReading
+from gateway.services.ports import Tx
 from gateway.services.record_reading import bound_of
 
 PAGE = 10_000

@@ -12,18 +12,16 @@ from fastapi import FastAPI
 from gateway.adapters.clock import Clock
 from gateway.adapters.http.auth import OperatorAuth
 from gateway.adapters.http.line_tools_api import Crowded, LineToolsApi, LineView, Relayed
-from gateway.adapters.http.protect_api import ProtectApi
 from gateway.adapters.http.register_api import RegisterApi
 from gateway.adapters.line_tools.raw import RawExchange, RawRead
 from gateway.adapters.lines.driver import Driver, NoAnswer
 from gateway.adapters.lines.transport import LineDown
 from gateway.bootstrap.crew import Crew
-from gateway.domain.requests import Protection, RegisterOrder
+from gateway.domain.requests import RegisterOrder
 from gateway.entrypoints.guests import Busy, LineGone
 from gateway.entrypoints.line_loop import LineLoop
 from gateway.services.change_meter import accept_register
 from gateway.services.ports import Site, Tx
-from gateway.services.protect_account import protect_account
 from gateway.settings import Line, Settings
 
 T = TypeVar("T")
@@ -55,12 +53,6 @@ class Seat:
 def hang_tools(app: FastAPI, house: House, auth: OperatorAuth) -> None:
     """What persons and their tools ask of a running gateway beside the operator's API."""
 
-    async def protect(wanted: Protection) -> str | None:
-        now_ms = house.clock.now_ms()
-        refused = await house.write(lambda tx: protect_account(tx, wanted, house.site(), now_ms))
-        house.wake()
-        return refused
-
     async def accept(order: RegisterOrder) -> str | None:
         now_ms = house.clock.now_ms()
         refused = await house.write(lambda tx: accept_register(tx, order, house.site(), now_ms))
@@ -68,7 +60,6 @@ def hang_tools(app: FastAPI, house: House, auth: OperatorAuth) -> None:
         return refused
 
     app.include_router(LineToolsApi(LineGuests(house), auth).router())
-    app.include_router(ProtectApi(protect, house.read, auth, house.clock.now_ms).router())
     app.include_router(RegisterApi(accept, house.read, auth).router())
 
 

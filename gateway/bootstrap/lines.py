@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.adapters.clock import Clock
+from gateway.adapters.crypto_service import Crypto
 from gateway.adapters.lines.driver import Driver
 from gateway.adapters.lines.manner import MannerState
 from gateway.adapters.meter_links.dlt645_link import Dlt645Link, Password
@@ -14,12 +15,13 @@ from gateway.adapters.meter_links.modbus_link import ModbusLink
 from gateway.adapters.profile_facts import password_class, round_ms, switch_facts
 from gateway.adapters.profiles import MeterProfile, ProfileError, profile
 from gateway.bootstrap.archive import unfit_ratio
+from gateway.bootstrap.policies import policies_of, table_of
 from gateway.bootstrap.transports import mistakable, transport_of
 from gateway.domain.jobs import Group
 from gateway.domain.meters import SwitchKind
 from gateway.entrypoints.line_loop import Link
 from gateway.services.plan import Poll
-from gateway.settings import Account, Line, Meter, Scheme, Settings
+from gateway.settings import Account, Line, Meter, Scheme, Settings, SettingsError
 
 BROADCAST = 999_999_999_999
 """The address of all meters (dlt645.md 2)."""
@@ -30,6 +32,8 @@ class Passwords:
 
     def __init__(self, classes: Mapping[str, Password], operator: str = "00000000") -> None:
         self._classes, self.operator = dict(classes), operator
+        self.crypto: Crypto | None = None
+        """Makes MACs for meters' wallets; None where no service is configured."""
 
     @classmethod
     def parse(cls, document: Mapping[str, object]) -> Passwords:
@@ -184,6 +188,7 @@ class _Builder:
                 passwords=self.passwords,
                 password_class=password,
                 operator=self.passwords.operator,
+                crypto=self.passwords.crypto,
                 gap_ms=line.gap_ms,
                 zone=self.zone,
             )
@@ -207,7 +212,7 @@ def _at(meter: Meter) -> tuple[str | None, ...]:
 def examine_lines(settings: Settings, passwords: Passwords | None) -> tuple[dict[str, int], list[str]]:
     """Round time of every line in ms, and what is wrong with meters and their profiles."""
     rounds, errors = {line.id: 0 for line in settings.line}, []
-    lines, accounts = {line.id: line for line in settings.line}, {account.id: account for account in settings.account}
+    lines, accounts = {line.id: line for line in settings.line}, _with_policies(settings)
     for meter in settings.meter:
         line = lines[meter.line]
         try:
@@ -217,6 +222,15 @@ def examine_lines(settings: Settings, passwords: Passwords | None) -> tuple[dict
         except (ProfileError, ValueError) as problem:
             errors.append(f"meter {meter.name}: {problem}")
     return rounds, errors
+
+
+def _with_policies(settings: Settings) -> Mapping[str, Account]:
+    """The accounts with the policy that is meant; one that there is not is told elsewhere."""
+    try:
+        known = policies_of(settings)
+    except SettingsError:
+        known = {}
+    return {account.id: account.model_copy(update={"policy": table_of(account, known)}) for account in settings.account}
 
 
 def _unfit(meter: Meter, lines: Mapping[str, Line], accounts: Mapping[str, Account], passwords: Passwords | None) -> Sequence[str]:

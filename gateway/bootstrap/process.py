@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import random
 import secrets
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,49 +19,71 @@ import structlog
 
 from gateway import __version__
 from gateway.adapters import event_loop, quiet_log
-from gateway.adapters.clock import Clock
+from gateway.adapters.clock import Clock, steady_ms
+from gateway.adapters.http.archive_api import ArchiveApi
 from gateway.adapters.http.auth import OperatorAuth
 from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
 from gateway.adapters.http.completeness import CompletenessApi
 from gateway.adapters.http.guard import new_application
+from gateway.adapters.http.life_api import LifeApi
+from gateway.adapters.http.limits_api import LimitsApi
+from gateway.adapters.http.notices_api import NoticesApi
 from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
 from gateway.adapters.http.pages import page_router
+from gateway.adapters.http.people_api import PeopleApi
 from gateway.adapters.http.reload import ReloadApi
 from gateway.adapters.http.reopen_api import ReopenApi
 from gateway.adapters.http.server import Listener, ListenError
+from gateway.adapters.http.sessions import SessionApi, Sessions
 from gateway.adapters.http.statements import StatementApi
 from gateway.adapters.http.stream import Stream
+from gateway.adapters.http.wallets_api import WalletsApi
 from gateway.adapters.meter_links.dlt645_clock import ClockBroadcast
 from gateway.adapters.mqtt_link import Broker, MqttLink
-from gateway.adapters.store import Store, StoreError, lock
+from gateway.adapters.store import MIB, Store, StoreError, lock
 from gateway.adapters.timetable import next_fire
 from gateway.bootstrap.archive import archive_of, site_of
 from gateway.bootstrap.crew import Crew
+from gateway.bootstrap.emergency_credit import hang_credit
 from gateway.bootstrap.examine import CannotStart, examine, passwords_of, store_url
+from gateway.bootstrap.filings import Merged, Stored, merge
 from gateway.bootstrap.guests import hang_tools
+from gateway.bootstrap.imports import Imports
+from gateway.bootstrap.life import Life, standing
+from gateway.bootstrap.limits import limit_cases
 from gateway.bootstrap.lines import BuiltLine, build_lines
+from gateway.bootstrap.notices import LivePosts, notice_cases
+from gateway.bootstrap.people import People
 from gateway.bootstrap.reload import Reloader
 from gateway.bootstrap.reopening import reopen_cases
 from gateway.bootstrap.schemes import keep_of, wishes
 from gateway.bootstrap.statements import stating
+from gateway.bootstrap.trust import Trust
+from gateway.bootstrap.two_people import hang_two_people
 from gateway.bootstrap.vitals import Vitals
+from gateway.bootstrap.wallets import WALLETS, wallet_cases
 from gateway.domain.events import EventKind
+from gateway.domain.paths import PathKind
 from gateway.domain.requests import SupplyOrder, TopUp
-from gateway.entrypoints import limit_loop
+from gateway.entrypoints import cut_loop, disk_loop, limit_loop, sign_loop, trust_loop, wallet_loop
+from gateway.entrypoints.credit_loop import rejudge
 from gateway.entrypoints.downlink import Downlink
 from gateway.entrypoints.ledger_loop import close_months, expire_transfers
 from gateway.entrypoints.line_loop import Housekeeping, LineLoop, Wake
+from gateway.entrypoints.notice_loop import deliver
 from gateway.entrypoints.outbox_loop import OutboxLoop
 from gateway.entrypoints.upkeep_loop import keep_up
 from gateway.services import announce, collect, keep_clock
 from gateway.services.apply_topup import MOST_BALANCE_MICRO, apply_topup, masked
+from gateway.services.due_settings import due_settings
 from gateway.services.load_archive import load_archive
 from gateway.services.money_held import why_held
 from gateway.services.order_supply import order_supply
 from gateway.services.plan import LinePlan
-from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome, Tx, Unavailable
+from gateway.services.ports import DiskLow, Essential, Site, SupplyAnswer, TopUpOutcome, Tx, Unavailable
 from gateway.services.run_command import recover
-from gateway.settings import Settings, secret_file
+from gateway.services.write_limits import record_setting, start_setting
+from gateway.settings import Settings
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -85,23 +108,29 @@ class Gateway:
     def __init__(self, settings: Settings, folder: Path, file: Path | None = None) -> None:
         """Opens the store, takes the data directory and the port. file: where the settings come from, taken over again when
         asked, by default gateway.toml in the folder. Raises CannotStart."""
-        self.settings = settings
-        self.data = folder / settings.gateway.data
+        self.filed = self.settings = settings
+        self.data, self.folder = folder / settings.gateway.data, folder
         self._open = contextlib.ExitStack()
         self.clock, self._wake, self._outbox_wake = Clock(), Wake(), Wake()
         self.reload_asked = asyncio.Event()
         self._site: tuple[Settings, float, Site] | None = None
+        self.trust = Trust(lambda: self.settings, self.clock.now_ms, lambda: self.listener.accepting)
+        self.people = People(self, self.data / settings.http.token_file, self.clock.now_ms)
         self._fatal = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         try:
-            self.passwords, self.archive = passwords_of(settings, folder), archive_of(settings, folder)
+            self.passwords = passwords_of(settings, folder)
             self._open.enter_context(lock(self.data))
-            self.store = self._open.enter_context(Store.open(store_url(settings, folder), on_fatal=self._on_fatal))
-            self.crew = Crew(build_lines(settings, self.passwords, self.clock), self._line_loop)
+            self.store = self._open.enter_context(self._open_store(folder))
+            self.stored, merged = standing(self.store, settings, folder)
+            self.settings, self.archive = merged.settings, archive_of(merged.settings, folder, merged)
+            self.crew = Crew(build_lines(self.settings, self.passwords, self.clock), self._line_loop)
             self.reload = Reloader(self, file or folder / "gateway.toml")
             self.vitals = Vitals(settings.gateway.id, __version__, self.crew, self.clock)
             self.vitals.store, self.vitals.site = self.store, self.site
             self.link = self._mqtt()
+            self._posts = LivePosts(lambda: self.settings, folder)
+            self.people.begin(self.store, first=True)
             self.listener = self._listen()
             self._open.callback(self.listener.close)
             self._prepare()
@@ -128,18 +157,30 @@ class Gateway:
         if self._fatal.is_set():
             raise CannotStart(f"the store failed and the gateway stops at once: {self.vitals.fatal}")
 
+    def _open_store(self, folder: Path) -> Store:
+        reserve_bytes = self.settings.store.reserve_mib * MIB
+        return Store.open(store_url(self.settings, folder), on_fatal=self._on_fatal, reserve_bytes=reserve_bytes)
+
     def _work(self) -> list[Coroutine[object, object, object]]:
         limits = _again_and_again("limits", lambda: limit_loop.watch(self, self.site, self.clock))
+        credit = _again_and_again("credit", lambda: rejudge(self, self.site, self.clock, self.wake))
         reloads = _again_and_again("reload", lambda: self.reload.on(self.reload_asked))
+        cuts = _again_and_again("cuts", lambda: cut_loop.watch(self, self.site, self.clock, self._cuts_stopped, self._wake.notify))
         upkeep = _again_and_again("upkeep", lambda: keep_up(self, next_fire, lambda: keep_of(self.settings), self.site, self.clock))
+        notices = _again_and_again("notices", lambda: deliver(self, self._posts, self.site, self.clock))
         transfers = _again_and_again("transfers", lambda: expire_transfers(self, self.site, self.clock))
+        wallets = _again_and_again("wallets", lambda: wallet_loop.expire(self, self.clock))
         closings = _again_and_again(
             "closings", lambda: close_months(self, lambda: self.settings.ledger.close_after_days, self.site, self.clock)
         )
+        signs = _again_and_again("signs", lambda: sign_loop.watch(self, self.site, self.clock, self._wake.notify))
         vitals = _again_and_again("vitals", self.vitals.watch)
+        look = partial(asyncio.to_thread, self.store.look_at_disk)
+        disk = _again_and_again("disk", lambda: disk_loop.watch(self, look, self.clock))
+        trust = _again_and_again("trust", lambda: trust_loop.watch(self, self.trust, self.clock))
         work: list[Coroutine[object, object, object]] = [
             *(self.crew.run(), self.listener.serve()),
-            *(limits, reloads, upkeep, transfers, closings, vitals),
+            *(limits, credit, cuts, reloads, upkeep, notices, transfers, wallets, closings, signs, vitals, disk, trust),
         ]
         if self.link is not None:
             outbox = OutboxLoop(self, self.link, self._outbox_wake.listener(), self.clock, by=self.settings.uplink.acknowledge)
@@ -159,6 +200,8 @@ class Gateway:
         """The store's write; afterwards the outbox and the lines look for rows."""
         try:
             result = await self.store.write(usecase)
+        except DiskLow:  # the store says it by itself
+            raise
         except Unavailable as problem:
             self.vitals.store_trouble = str(problem)
             raise
@@ -175,6 +218,12 @@ class Gateway:
         """The store's read."""
         return await self.store.read(query)
 
+    async def act(self, usecase: Callable[[Tx], T], meters: Callable[[Tx], Collection[str]]) -> T:
+        """A person's act, after which the lines look for commands."""
+        result = await self.write(usecase)
+        self._wake.notify()
+        return result
+
     def wake(self) -> None:
         """Every line looks for commands."""
         self._wake.notify()
@@ -183,8 +232,17 @@ class Gateway:
         """The site at this moment, give or take SITE_S."""
         now_s = time.monotonic()
         if self._site is None or self._site[0] is not self.settings or now_s >= self._site[1]:
-            self._site = (self.settings, now_s + SITE_S, site_of(self.settings))
-        return self._site[2]
+            self._site = (self.settings, now_s + SITE_S, site_of(self.settings, self.trust))
+        return replace(self._site[2], steady_ms=steady_ms(), disk_ok=self.store.low is None)
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Whoever changes the archive has it."""
+        return self.reload.turn
+
+    async def take(self, merged: Merged, stored: Stored, meters: Collection[str], commit: Callable[[Tx], T]) -> T:
+        """Go on with what stands beside the file now, once `commit` is written (bootstrap/life)."""
+        return await self.reload.take(merged, stored, meters, commit)
 
     async def topup(self, topup: TopUp) -> TopUpOutcome:
         """A payment; the line looks for its restore before every poll."""
@@ -197,11 +255,12 @@ class Gateway:
     async def order(self, order: SupplyOrder) -> SupplyAnswer:
         """A person's order for a switch."""
         now_ms = self.clock.now_ms()
-        answer = await self.write(lambda tx: order_supply(tx, order, self.site(), now_ms))
+        answer = await self.write(Essential(lambda tx: order_supply(tx, order, self.site(), now_ms)))
         self._wake.notify()
         return answer
 
     def _prepare(self) -> None:
+        self.store.read_now(lambda tx: trust_loop.remember(tx, self.trust))
         now_ms, site = self.clock.now_ms(), self.site()
 
         def start(tx: Tx) -> tuple[int, str | None]:
@@ -213,6 +272,8 @@ class Gateway:
             return in_flight, why_held(tx)
 
         in_flight, self.vitals.money_held = self.store.write_now(start)
+        for notice in merge(self.filed, self.stored).notices:
+            log.warning("file_and_store", text=notice)
         log.info("started", gateway=self.settings.gateway.id, in_flight=in_flight, notices=list(self.store.notices))
 
     def _mqtt(self) -> MqttLink | None:
@@ -235,7 +296,16 @@ class Gateway:
     def _line_loop(self, line: BuiltLine) -> LineLoop:
         plan = LinePlan(line.id, line.polls, self.clock.now_ms())
         broadcast = ClockBroadcast(line.driver, self.settings.meter_zone, clock=self.clock)
-        keep_house = Housekeeping(collect.due_history, collect.record_history, keep_clock.due_clock, keep_clock.record_clock)
+        keep_house = Housekeeping(
+            *(collect.due_history, collect.record_history, keep_clock.due_clock, keep_clock.record_clock),
+            due_wallets=WALLETS.due_wallets,
+            start_wallet=WALLETS.start_wallet,
+            finish_wallet=WALLETS.finish_wallet,
+            record_wallet=WALLETS.record_wallet,
+            due_settings=due_settings,
+            start_setting=start_setting,
+            record_setting=record_setting,
+        )
         return LineLoop(
             line.driver, plan, line.reads, line.switches, self, self.site, self.clock, self._wake, broadcast, keep_house
         )
@@ -245,7 +315,10 @@ class Gateway:
         app = new_application("wattgate", __version__)
         stream = Stream(self.read, self.vitals)
         cases = OperatorUseCases(self.read, self.order, new_id=lambda: secrets.token_hex(8))
-        auth = OperatorAuth(operator_token(self.data / http.token_file), open_get=http.open_get)
+        sessions = Sessions(time.monotonic)
+        auth = OperatorAuth(self.people.known, open_get=http.open_get, sessions=sessions)
+        app.include_router(SessionApi(sessions, auth).router())
+        app.include_router(PeopleApi(self.people.cases(), auth).router())
         app.include_router(OperatorApi(cases, self.vitals, stream, auth, self.clock.now_ms).router())
         state = stating(self.read, self.settings.gateway.id, self.settings.gateway.zone, self.clock.now_ms)
         app.include_router(StatementApi(state, auth).router())
@@ -254,14 +327,28 @@ class Gateway:
         app.include_router(ReopenApi(reopening, auth).router())
         wish = wishes(self.write, self.site, self.clock.now_ms)
         app.include_router(CompletenessApi(self.read, wish, auth, self.settings.meter_zone, self.clock.now_ms).router())
+        limits = limit_cases(self, lambda: self.settings, self.site, self.clock.now_ms, new_id=lambda: secrets.token_hex(8))
+        app.include_router(LimitsApi(limits, auth).router())
         hang_tools(app, self, auth)
+        hang_two_people(app, self, self.read, auth)
+        hang_credit(app, self, self.read, auth)
+        wallets = wallet_cases(self, self.site, self.clock.now_ms, self.wake, lambda: secrets.token_hex(8))
+        app.include_router(WalletsApi(wallets, self.read, auth).router())
+        life = Life(self)
+        app.include_router(LifeApi(life, auth).router())
+        app.include_router(ArchiveApi(Imports(self, life), auth).router())
+        app.include_router(NoticesApi(notice_cases(self.write, self.clock.now_ms), self.read, auth, self.clock.now_ms).router())
         if bank.enabled:
             terms = BankTerms(bank.zone, MOST_BALANCE_MICRO, masked)
-            cases_of_banks = BankUseCases(self.topup, self.read, lambda: self.vitals.money_held)
+            heard = partial(self.trust.hear, PathKind.BANK)
+            cases_of_banks = BankUseCases(self.topup, self.read, lambda: self.vitals.money_held, heard)
             app.include_router(BankApi(cases_of_banks, terms, self.clock.now_ms).router())
         app.include_router(page_router())
         host, _, port = http.listen.rpartition(":")
         return Listener(app, host.strip("[]"), int(port), before_stop=stream.close)
+
+    def _cuts_stopped(self, why: str | None) -> None:
+        self.vitals.cuts_stopped = why
 
     def _money_waits(self, why: str | None) -> None:
         """What health says after an act; the lines look for what was ordered by it."""
@@ -286,18 +373,6 @@ async def _again_and_again(name: str, work: Callable[[], Coroutine[object, objec
             log.exception("loop_failed", loop=name, pause_s=pause_s)
         await asyncio.sleep(pause_s)
         pause_s = FIRST_PAUSE_S if time.monotonic() - started > LONGEST_PAUSE_S else min(2 * pause_s, LONGEST_PAUSE_S)
-
-
-def operator_token(path: Path) -> str:
-    """The operator's token; made (0600) where there is none yet."""
-    if path.exists():
-        return secret_file(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    token = secrets.token_urlsafe(24)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(token + "\n")
-    return token
 
 
 def run(settings: Settings, file: Path, *, say_ready: bool = False) -> None:

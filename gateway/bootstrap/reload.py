@@ -16,11 +16,14 @@ from gateway.bootstrap.archive import archive_of, site_of
 from gateway.bootstrap.crew import Crew, Restless
 from gateway.bootstrap.difference import changes, restarts
 from gateway.bootstrap.examine import CannotStart, examine, passwords_of
+from gateway.bootstrap.filings import NOTHING, Merged, Stored, merge
 from gateway.bootstrap.lines import Before, Passwords, build_lines
+from gateway.bootstrap.trust import Trust
 from gateway.domain.events import EventKind, Json
+from gateway.domain.life import Refusal
 from gateway.services import announce
 from gateway.services.load_archive import Archive, load_archive
-from gateway.services.ports import Tx, Unavailable
+from gateway.services.ports import Site, Tx, Unavailable
 from gateway.services.run_command import recover
 from gateway.settings import Settings, SettingsError, load
 
@@ -29,8 +32,11 @@ log = structlog.get_logger()
 
 
 class Running(Protocol):
-    """The gateway that is changed. `settings` is what it goes by from moment to moment, `archive` what it took over with them."""
+    """The gateway that is changed. `settings` is what it goes by from moment to moment, `archive` what it took over with them;
+    filed: what stands in the file, stored: beside it."""
 
+    filed: Settings
+    stored: Stored
     settings: Settings
     archive: Archive
 
@@ -40,6 +46,8 @@ class Running(Protocol):
     def passwords(self) -> Passwords: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def trust(self) -> Trust: ...
     async def write(self, usecase: Callable[[Tx], T]) -> T: ...
     def wake(self) -> None:
         """Every line looks for commands."""
@@ -49,6 +57,7 @@ class Running(Protocol):
 class _Found:
     """A configuration that may be taken over."""
 
+    filed: Settings
     settings: Settings
     passwords: Passwords
     archive: Archive
@@ -59,7 +68,7 @@ class Reloader:
 
     def __init__(self, gateway: Running, file: Path) -> None:
         self._gateway, self._file = gateway, file
-        self._busy = asyncio.Lock()
+        self.turn = self._busy = asyncio.Lock()
 
     async def __call__(self, named: str | None = None) -> Changes:
         """What changed. named: the file that the caller means. Raises NotReloaded; then nothing has changed."""
@@ -88,17 +97,21 @@ class Reloader:
 
     async def _reload(self, named: str | None) -> Changes:
         gateway, old = self._gateway, self._gateway.settings
-        found = await asyncio.to_thread(look, self._file, named, old)
+        found = await asyncio.to_thread(look, self._file, named, old, gateway.stored)
         new = found.settings
         files = [tariff.id for tariff in found.archive.tariffs if tariff not in gateway.archive.tariffs]
-        changed = changes(old, new, passwords=found.passwords != gateway.passwords, tariffs=files)
+        calendars = found.archive.calendars != gateway.archive.calendars
+        changed = changes(old, new, passwords=found.passwords != gateway.passwords, tariffs=files, calendars=calendars)
         if not changed:
+            gateway.filed = found.filed
             return changed
         lines = build_lines(new, gateway.passwords, gateway.clock, Before(old, gateway.crew.lines))
 
+        site = site_of(new, gateway.trust)
+
         async def commit(ending: Collection[str]) -> None:
-            await gateway.write(lambda tx: _take_over(tx, found.archive, new, changed, ending, gateway.clock.now_ms()))
-            gateway.settings, gateway.archive = new, found.archive
+            await gateway.write(lambda tx: _take_over(tx, found.archive, site, changed, ending, gateway.clock.now_ms()))
+            gateway.filed, gateway.settings, gateway.archive = found.filed, new, found.archive
             gateway.passwords.take(found.passwords)
 
         try:
@@ -108,29 +121,52 @@ class Reloader:
         gateway.wake()
         return changed
 
+    async def take(self, merged: Merged, stored: Stored, meters: Collection[str], commit: Callable[[Tx], T]) -> T:
+        """Go on with what stands beside the file now, once `commit` is written; the caller has the turn. Only lines whose meters
+        are others come to rest for it. Raises Refusal when one does not, and what `commit` raises; then nothing has changed."""
+        gateway, done = self._gateway, list[T]()
+        lines = build_lines(merged.settings, gateway.passwords, gateway.clock, Before(gateway.settings, gateway.crew.lines))
 
-def look(file: Path, named: str | None, old: Settings) -> _Found:
+        async def write(ending: Collection[str]) -> None:
+            done.append(await gateway.write(commit))
+            gateway.settings, gateway.stored = merged.settings, stored
+
+        try:
+            await gateway.crew.change(lines, write)
+        except Restless as problem:
+            raise Refusal(str(problem)) from None
+        gateway.wake()
+        if meters:
+            log.info("archive_changed", meters=len(meters))
+        return done[0]
+
+
+def look(file: Path, named: str | None, old: Settings, stored: Stored = NOTHING) -> _Found:
     """Examine the file as at a start, and whether a running gateway can take it over. Raises NotReloaded with every reason."""
     if named is not None and Path(named).resolve() != file.resolve():
         raise NotReloaded([f"this gateway runs on {file}, not on {named}"], valid=True)
     folder = file.resolve().parent
     try:
-        new = load(file)
-        if errors := examine(new, folder).errors:
+        filed = load(file)
+        merged = merge(filed, stored)
+        new = merged.settings
+        report = examine(new, folder)
+        if errors := [*report.errors, *report.ended]:
             raise NotReloaded(errors, valid=False)
-        passwords, archive = passwords_of(new, folder), archive_of(new, folder)
+        passwords, archive = passwords_of(new, folder), archive_of(new, folder, merged)
     except SettingsError as problem:
         raise NotReloaded(problem.errors, valid=False) from None
     except CannotStart as problem:
         raise NotReloaded([str(problem)], valid=False) from None
     if needed := restarts(old, new):
         raise NotReloaded(needed, valid=True)
-    return _Found(new, passwords, archive)
+    for notice in merged.notices:
+        log.warning("file_and_store", text=notice)
+    return _Found(filed, new, passwords, archive)
 
 
-def _take_over(tx: Tx, archive: Archive, new: Settings, changed: Changes, ending: Collection[str], now_ms: int) -> None:
+def _take_over(tx: Tx, archive: Archive, site: Site, changed: Changes, ending: Collection[str], now_ms: int) -> None:
     """One transaction. What a line that ends here had in flight is uncertain, as after a start."""
-    site = site_of(new)
     load_archive(tx, archive, site, now_ms)
     recover(tx, site, now_ms, lines=ending)
     announce.event(tx, EventKind.CONFIGURATION_CHANGED, now_ms, meter=None, account=None, **_counts(changed))

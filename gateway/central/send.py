@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 CONNECT_S = 5.0
 """For the broker to be there: a person waits, and can call again."""
 
-ACHIEVED = ("verified", "allowed", "acknowledged")
+ACHIEVED = ("verified", "allowed", "done", "acknowledged")
 """Final states that are what was asked for; `acknowledged` is final only with `command_only`, which proves nothing."""
 
 

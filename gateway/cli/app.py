@@ -11,6 +11,7 @@ import typer
 from gateway import __version__
 from gateway.cli import (
     accounts,
+    approve,
     backup,
     bench,
     capture,
@@ -19,18 +20,26 @@ from gateway.cli import (
     decode,
     demo,
     doctor,
+    emergency_credit,
     ledger,
+    limits,
     lines,
+    meters,
+    notices,
     protect,
+    quarantine,
     read,
     reload,
     reopen,
     run,
     scan,
     sim,
+    stop_cuts,
     supply,
     tariffs,
     topup,
+    users,
+    wallets,
 )
 from gateway.cli.answers import Failure
 
@@ -58,7 +67,8 @@ def _options(
 
 for verbs in (
     *(demo, run, reload, check, lines, sim, central, decode, topup),
-    *(supply, protect, ledger, tariffs, read, scan, doctor, capture, bench, backup, reopen, accounts),
+    *(supply, stop_cuts, quarantine, approve, protect, limits, emergency_credit),
+    *(ledger, tariffs, read, scan, doctor, capture, bench, backup, reopen, users, accounts, meters, notices, wallets),
 ):
     verbs.register(app)
 

@@ -23,8 +23,8 @@ def check(config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE",
         print(f"line {line.id}: {line.meters} meters, one round takes about {line.round_ms / 1000:.1f} s")
     for notice in report.notices:
         print(f"notice: {notice}")
-    if report.errors:
-        raise Failure([f"{config}: {error}" for error in report.errors])
+    if errors := [*report.errors, *report.ended]:
+        raise Failure([f"{config}: {error}" for error in errors])
     print(f"{config}: good: {len(settings.line)} lines, {len(settings.meter)} meters, {len(settings.account)} accounts")
 
 

@@ -86,9 +86,7 @@ def demo(
     speed: Annotated[float, typer.Option(min=0, max=1000, help="Times faster the loads draw energy; clocks stay real.")] = 60,
     seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="End by itself and print a summary.")] = None,
     seed: Annotated[int, typer.Option(help="Of the street and its loads.")] = 1,
-    http: Annotated[
-        str | None, typer.Option(metavar="H:P", help=f"Page and API; {DEFAULT_HTTP} or a free port.")
-    ] = None,
+    http: Annotated[str | None, typer.Option(metavar="H:P", help=f"Page and API; {DEFAULT_HTTP} or a free port.")] = None,
     mqtt: Annotated[str | None, typer.Option(metavar="H:P", help=f"The broker; {DEFAULT_MQTT} or a free port.")] = None,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep everything here; a second start goes on from it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on the last line.")] = False,

@@ -15,6 +15,12 @@ TOPUP = "0.80"
 SCHEME = "billing_s = 10\ninstant_s = 6\nswitch_s = 20"
 """As often as the 2400-baud line of the default street carries with some reserve (82 % of it)."""
 
+UNBOUND = (
+    "[limits]\nown_per_minute = 1000000\nown_per_hour = 1000000\nordered_per_hour = 1000000\nordered_per_day = 1000000\n"
+    "trips_per_hour = 1000000\n"
+)
+"""The demo's limiter does not bind (contract.md 2)."""
+
 PAST = ("day", "month", "curve", "events")
 """Shipped schemes that the demo does without: its meters have just been born, and its lines are full."""
 
@@ -121,11 +127,13 @@ def gateway_toml(street: Street, places: Places, speed: float) -> str:
     mqtt_host, _, mqtt_port = places.mqtt.rpartition(":")
     parts = [
         '[gateway]\nid = "demo"\ndata = "gateway"\nzone = "Asia/Shanghai"\npasswords = "passwords.toml"\n',
+        "[store]\nreserve_mib = 8\n",
         f'[http]\nlisten = "{places.http}"\nopen_get = true\ntoken_file = "../operator.token"\n',
         '[bank]\nsignatures = "off"\nzone = "Asia/Shanghai"\n',
         f'[mqtt]\nhost = "{mqtt_host}"\nport = {mqtt_port}\nversion = "3.1.1"\ncommands = true\n',
         '[uplink]\nacknowledge = "central"\n',
         '[clock]\nsource = "vouched"\n',
+        UNBOUND,
         f"[[scheme]]\n{SCHEME}\n",
         *(f'[[scheme]]\nid = "{past}"\nenabled = false\n' for past in PAST),
         f'[[tariff]]\nid = "flat"\ncurrency = "{CURRENCY}"\nkind = "flat"\nprice = "{FLAT_PRICE}"\n',

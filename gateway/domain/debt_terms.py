@@ -11,12 +11,15 @@ class DebtTerms:
     """How a debt is recovered, by an agreement that the customer signed: a share of each payment, per mille, up to a sum per week.
 
     weekly_cap_micro: None for no cap. since_day: ISO date it fell due; the year of late fees counts from there.
+    cut_relevant: it is for energy. Any other debt (property fees, rent) only stands here: no payment for energy is split to it, it
+    bears no late fee of ours, and nobody is cut for it.
     """
 
     agreement: str
     share_per_mille: int
     since_day: str
     weekly_cap_micro: int | None = None
+    cut_relevant: bool = True
 
 
 @dataclass(frozen=True, slots=True)

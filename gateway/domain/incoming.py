@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingCommand:
-    """A command as the centre sent it. Times in UTC ms. Exactly one of meter and account (a pseudonym) is set."""
+    """A command as the centre sent it. Times in UTC ms. Exactly one of meter and account (a pseudonym) is set.
+
+    facts: what the cause of a cut needs, by name (notices, contract, event, plan).
+    """
 
     id: str
     gateway: str
@@ -19,6 +23,7 @@ class IncomingCommand:
     expires_ms: int
     reason: str
     counter: int
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

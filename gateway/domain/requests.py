@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -53,7 +53,12 @@ class TopUp:
 
 @dataclass(frozen=True, slots=True)
 class SupplyOrder:
-    """A person or the centre asks to move a meter's switch. `id` makes it idempotent: the same id gives the same answer."""
+    """A person or the centre asks to move a meter's switch. `id` makes it idempotent: the same id gives the same answer.
+
+    who: as the audit log names whoever asks (`operator:NAME`, `uplink:KEY`, `console`); origin is only of which sort they are.
+    second: who else wants it. danger: an emergency that is a danger to life, ordered at the gateway's own console. facts: what its
+    cause needs, by name (contract, event, plan, notices). reason: in one's own words.
+    """
 
     id: str
     meter: str
@@ -61,16 +66,25 @@ class SupplyOrder:
     cause: str
     origin: str
     expires_ms: int
+    who: str = ""
+    second: str = ""
+    danger: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """A person asks that an account's supply is not cut. owner: who answers for it; until_ms: UTC ms, None ends it."""
+    """A person asks that an account's supply is not cut. owner: who answers for it; until_ms: UTC ms, None ends it. who: as the
+    audit log names whoever asks. blocks: `all` cuts or `commercial` ones. in_meter: the meter is told so too (3AH)."""
 
     account: str
     until_ms: int | None
     owner: str
     reason: str
+    who: str = ""
+    blocks: str = "all"
+    in_meter: bool = False
 
 
 @dataclass(frozen=True, slots=True)

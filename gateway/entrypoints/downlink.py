@@ -8,9 +8,10 @@ from collections.abc import Callable
 import structlog
 
 from gateway.domain.incoming import IncomingCommand, UnreadableCommand
+from gateway.domain.supply import Verb
 from gateway.entrypoints.outbox_loop import Clock, OutboxLoop, Store
 from gateway.services.acknowledge import acknowledge
-from gateway.services.ports import Site, Tx, Unavailable
+from gateway.services.ports import Essential, Site, Tx, Unavailable
 from gateway.services.receive_command import receive_command, receive_unreadable
 
 log = structlog.get_logger(__name__)
@@ -29,7 +30,7 @@ class Downlink:
         """Lets rows go. An ack that cannot be written now is no loss: the centre says it again with the next one."""
         now_ms = self._clock.now_ms()
         try:
-            if await self._store.write(lambda tx: acknowledge(tx, epoch, upto, also, now_ms)):
+            if await self._store.write(Essential(lambda tx: acknowledge(tx, epoch, upto, also, now_ms))):
                 self._outbox.heard(max((upto, *(last for _, last in also))))
         except Unavailable as failed:
             log.error(f"an ack of the centre was not written down: {failed}")
@@ -41,7 +42,11 @@ class Downlink:
 
     async def on_command(self, command: IncomingCommand) -> None:
         """Judges a command."""
-        await self._write(lambda tx: receive_command(tx, command, self._site(), self._clock.now_ms()))
+
+        def usecase(tx: Tx) -> object:
+            return receive_command(tx, command, self._site(), self._clock.now_ms())
+
+        await self._write(usecase if command.verb == Verb.CUT else Essential(usecase))
 
     async def on_unreadable(self, what: UnreadableCommand) -> None:
         """Records what moves nothing."""

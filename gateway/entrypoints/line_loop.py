@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 from weakref import WeakSet
 
@@ -14,6 +15,8 @@ from gateway.domain.jobs import (
     ClockJob,
     ClockReadJob,
     ClockSetJob,
+    ControlJob,
+    ControlReadJob,
     Failed,
     Fault,
     Group,
@@ -21,18 +24,23 @@ from gateway.domain.jobs import (
     HistoryJob,
     Job,
     Outcome,
+    ParameterReadJob,
+    ParameterWriteJob,
     ReadbackJob,
     ReadJob,
     SwitchJob,
+    WalletReadJob,
+    WalletWriteJob,
 )
 from gateway.domain.readings import Reading
-from gateway.domain.supply import CommandState, SwitchReading
+from gateway.domain.supply import CommandState, SwitchReading, Verb
 from gateway.entrypoints.guests import Busy, Guests, LineGone
 from gateway.entrypoints.line_store import LOOK_S, STORE_PAUSE_S, Housekeeping, LineStore, Store, WallClock
 from gateway.services.judge_account import wants_confirmation
+from gateway.services.meter_orders import finish_sign
 from gateway.services.note_line import note_line, note_meter
 from gateway.services.plan import LinePlan, Poll, SilenceChange, Wait
-from gateway.services.ports import Site, Tx, Unavailable
+from gateway.services.ports import Essential, Site, Tx, Unavailable
 from gateway.services.record_reading import record_reading
 from gateway.services.run_command import finish_readback, finish_switch, start_command
 from gateway.services.see_switch import see_switch
@@ -52,7 +60,7 @@ UNSTORED = Failed(Fault.SILENT, "what came of it could not be stored, see the ga
 """In the place of a result that the rules reject: so the command is uncertain and its switch is read, not SENT until a restart."""
 
 
-INTERRUPTIBLE = (ReadJob, ReadbackJob, HistoryJob, ClockReadJob)
+INTERRUPTIBLE = (ReadJob, ReadbackJob, HistoryJob, ClockReadJob, WalletReadJob, ParameterReadJob)
 """Orders go between two exchanges of these. Not of an order, nor of a clock that is set, whose bytes say when they were sent."""
 
 
@@ -245,7 +253,8 @@ class LineLoop:
         async with self.turn:
             await self._look()
             store = self._store
-            job = self.plan.next(self._clock.now_ms(), store.commands, store.history, store.clock_work, self._guests.jobs)
+            clock, guests, wallets = store.clock_work, self._guests.jobs, store.wallets
+            job = self.plan.next(self._clock.now_ms(), store.commands, store.history, clock, guests, wallets)
             if not isinstance(job, Wait):
                 await self._do(job)
             elif await store.settle():  # which may bring something to do
@@ -270,6 +279,10 @@ class LineLoop:
         match job:
             case SwitchJob():
                 await self._order(job)
+            case ControlReadJob(command=command):
+                outcome = await self._perform(job, self._reads.get(job.meter))
+                now_ms = self._learn(job, outcome)
+                await self._store.keep(lambda tx: finish_sign(tx, command, outcome, now_ms), command)
             case ReadbackJob(command=command):
                 outcome = await self._perform(job, self._switches.get(job.meter))
                 now_ms, site = self._learn(job, outcome), self._site()
@@ -284,8 +297,45 @@ class LineLoop:
                     await self._record(meter, outcome)
             case HistoryJob() | ClockReadJob() | ClockSetJob() | ClockJob():
                 await self._keep_house(job)
+            case WalletReadJob() | WalletWriteJob():
+                await self._wallet(job)
+            case ParameterReadJob() | ParameterWriteJob():
+                await self._setting(job)
             case GuestJob():
                 await self._guests.serve(job)
+
+    async def _wallet(self, planned: WalletReadJob | WalletWriteJob) -> None:
+        """As an order: durable before the first byte. A look at a wallet may be lost, and is taken again."""
+        job: WalletReadJob | WalletWriteJob | None = planned
+        if isinstance(planned, WalletWriteJob):
+            try:
+                job = await self._store.start_wallet(planned)
+            except Exception:
+                self.plan.put_off(planned.key, self._clock.now_ms())
+                raise
+        if job is None:
+            return
+        outcome = await self._perform(job, self._reads.get(job.meter))
+        self._learn(job, outcome)
+        if isinstance(job, WalletWriteJob):
+            self._log.info("wallet_ordered", meter=job.meter, delivery=job.delivery, act=job.act.value, outcome=_words(outcome))
+        await self._store.record_wallet(job, outcome, UNSTORED)
+
+    async def _setting(self, job: ParameterReadJob | ParameterWriteJob) -> None:
+        """A write is durable before the first byte; what came of it is told by reading it back."""
+        if isinstance(job, ParameterWriteJob):
+            try:
+                wanted = await self._store.start_setting(job)
+            except Exception:
+                self.plan.put_off(job.key, self._clock.now_ms())
+                raise
+            if not wanted:
+                return
+        outcome = await self._perform(job, self._reads.get(job.meter))
+        self._learn(job, outcome)
+        if isinstance(job, ParameterWriteJob):
+            self._log.info("limit_written", meter=job.meter, parameter=job.name, value=job.value, outcome=_words(outcome))
+        await self._store.record_setting(job, outcome)
 
     async def _keep_house(self, job: HistoryJob | ClockReadJob | ClockSetJob | ClockJob) -> None:
         link = self._link(job)
@@ -308,13 +358,14 @@ class LineLoop:
         """Durable before the first byte; and whatever happens after it reaches the store."""
         now_ms, site = self._clock.now_ms(), self._site()
         try:
-            job = await self._store.write(lambda tx: start_command(tx, planned.command, site, now_ms))
+            job = await self._store.write(_starting(planned, site, now_ms))
         except Exception:
             self.plan.put_off(planned.command, now_ms)  # one that cannot be started must not hold up the line
             raise
         if job is None:
             return
-        outcome = await self._perform(job, self._switches.get(job.meter))
+        links = self._reads if isinstance(job, ControlJob) else self._switches
+        outcome = await self._perform(job, links.get(job.meter))
         done_ms = self._learn(job, outcome)
         self._log.info("switch_ordered", meter=job.meter, command=job.command, verb=job.verb.value, outcome=_words(outcome))
         await self._store.keep(
@@ -398,6 +449,12 @@ class LineLoop:
     def _note_meter(self, change: SilenceChange, now_ms: int) -> None:
         self._log.info("meter_changed", meter=change.meter, silent=change.silent, text=change.text)
         self._store.note(lambda tx: note_meter(tx, change.meter, change.silent, change.text, now_ms))
+
+
+def _starting(planned: SwitchJob, site: Site, now_ms: int) -> Callable[[Tx], SwitchJob | None]:
+    """The start of a command; that of a cut, or of an alarm, needs more room than the reserve (F6)."""
+    start = partial(start_command, command_id=planned.command, site=site, now_ms=now_ms)
+    return start if planned.verb in (Verb.CUT, Verb.ALARM) else Essential(start)
 
 
 def _recorded(tx: Tx, reading: Reading, seen: SwitchReading | None, site: Site, now_ms: int) -> bool:

@@ -10,9 +10,20 @@ from typing import Protocol, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
-from gateway.domain.jobs import ClockJob, ClockReadJob, ClockSetJob, HistoryJob, Outcome
+from gateway.domain.jobs import (
+    ClockJob,
+    ClockReadJob,
+    ClockSetJob,
+    HistoryJob,
+    Outcome,
+    ParameterReadJob,
+    ParameterWriteJob,
+    WalletReadJob,
+    WalletWork,
+    WalletWriteJob,
+)
 from gateway.domain.supply import Command, CommandState
-from gateway.services.ports import Site, Tx, Unavailable
+from gateway.services.ports import Essential, Site, Tx, Unavailable
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -36,6 +47,9 @@ PAST_REJECTED_S = 600.0
 CLOCK_LOOK_S = 60.0
 CLOCK_AHEAD = 32
 """The same for clocks: meters drift under 1 s a day, and 1,000 of them are through in half an hour."""
+
+WALLET_LOOK_S = 30.0
+"""How often work on wallets is looked for; at once when anybody has told us that something was written."""
 
 STORE_PAUSE_S = 1.0
 """Between two attempts at a store that is not available."""
@@ -69,13 +83,21 @@ class Housekeeping:
     """What a line does besides reading and switching, as use cases; by default nothing.
 
     due_history: what is missing of the meters' past, most important first, at most so many. due_clock: which clocks are to be
-    looked at or set now. The others take what came of it, failures too.
+    looked at or set now. The others take what came of it, failures too. due_wallets: what waits for meters' own money; start_wallet
+    marks an order as sent, durably, and gives it as it is sent now, None where it is not.
     """
 
     due_history: Callable[[Tx, str, int, int], Sequence[HistoryJob]] = lambda tx, line, now_ms, limit: ()
     record_history: Callable[[Tx, HistoryJob, Outcome, Site, int], None] = lambda tx, job, outcome, site, now_ms: None
     due_clock: Callable[[Tx, str, Site, int], Sequence[ClockWork]] = lambda tx, line, site, now_ms: ()
     record_clock: Callable[[Tx, ClockWork, Outcome, Site, int], None] = lambda tx, job, outcome, site, now_ms: None
+    due_wallets: Callable[[Tx, str, int], Sequence[WalletWork]] = lambda tx, line, now_ms: ()
+    start_wallet: Callable[[Tx, str, int], WalletWriteJob | None] = lambda tx, delivery, now_ms: None
+    finish_wallet: Callable[[Tx, str, Outcome, int], None] = lambda tx, delivery, outcome, now_ms: None
+    record_wallet: Callable[[Tx, WalletReadJob, Outcome, Site, int], None] = lambda tx, job, outcome, site, now_ms: None
+    due_settings: Callable[[Tx, str, int], Sequence[WalletWork]] = lambda tx, line, now_ms: ()
+    start_setting: Callable[[Tx, ParameterWriteJob, int], bool] = lambda tx, job, now_ms: False
+    record_setting: Callable[[Tx, ParameterReadJob | ParameterWriteJob, Outcome, int], None] = lambda tx, job, outcome, now_ms: None
 
 
 @dataclass(slots=True)
@@ -120,6 +142,8 @@ class LineStore:
         self.clock_work: tuple[ClockWork, ...] = ()
         self._history_more = False
         self._history_again_s = self._clock_again_s = 0.0
+        self._wallets: tuple[WalletWork, ...] = ()
+        self._wallets_again_s = 0.0
         self._left_alone: dict[HistoryJob, float] = {}
 
     @property
@@ -128,28 +152,39 @@ class LineStore:
         waiting = {unstored.command for unstored in self._results}
         return [c for c in self._commands or () if c.id not in waiting]
 
+    @property
+    def wallets(self) -> Sequence[WalletWork]:
+        """What waits for meters' own money, as far as all results are stored."""
+        waiting = {unstored.command for unstored in self._results}
+        return [work for work in self._wallets if work.job.key not in waiting]
+
     async def look(self, woken: bool, reachable: Callable[[str], bool]) -> None:
         """Look for what is unknown or too old, in one read. reachable: whether a meter's past can be had. Raises Unavailable."""
         now_s, now_ms, site = asyncio.get_running_loop().time(), self._clock.now_ms(), self._site()
         nothing_left = self._history_more and not any(reachable(job.meter) for job in self.history)
         past = nothing_left or now_s >= self._history_again_s
         clock = now_s >= self._clock_again_s
+        wallet = woken or now_s >= self._wallets_again_s
         look_s = LOOK_ANYWAY_S if self._store.written == self._seen else LOOK_S
-        if not (past or clock or woken or self._commands is None or now_s - self._looked_s >= look_s):
+        if not (past or clock or wallet or self._commands is None or now_s - self._looked_s >= look_s):
             return
         seen = self._store.written
         beyond = sum(not reachable(job.meter) for job in self.history) + len(self._left_alone)
         limit = min(PAST_AHEAD + beyond, PAST_MOST)
 
-        def query(tx: Tx) -> tuple[tuple[Command, ...], _Sought[HistoryJob], _Sought[ClockWork]]:
+        def query(
+            tx: Tx,
+        ) -> tuple[tuple[Command, ...], _Sought[HistoryJob], _Sought[ClockWork], _Sought[WalletWork], _Sought[WalletWork]]:
             history = _seek(past, lambda: self._housekeeping.due_history(tx, self._line, now_ms, limit))
             clocks = _seek(clock, lambda: self._housekeeping.due_clock(tx, self._line, site, now_ms))
-            return tuple(tx.open_commands(line=self._line)), history, clocks
+            wallets = _seek(wallet, lambda: self._housekeeping.due_wallets(tx, self._line, now_ms))
+            settings = _seek(wallet, lambda: self._housekeeping.due_settings(tx, self._line, now_ms))
+            return tuple(tx.open_commands(line=self._line)), history, clocks, wallets, settings
 
         wrote = self._wrote
-        commands, history, clocks = await self._store.read(query)
+        commands, history, clocks, wallets, settings = await self._store.read(query)
         if wrote != self._wrote:  # nobody can tell whether that knew more, and no more than one is written behind
-            commands, history, clocks = await self._store.read(query)
+            commands, history, clocks, wallets, settings = await self._store.read(query)
         self._commands = commands
         self._looked_s, self._seen = now_s, seen
         if past:
@@ -160,11 +195,13 @@ class LineStore:
             self._history_again_s = now_s + PAST_LOOK_S
         if clock:
             self.clock_work, self._clock_again_s = self._told(clocks)[:CLOCK_AHEAD], now_s + CLOCK_LOOK_S
+        if wallet:
+            self._wallets, self._wallets_again_s = (*self._told(wallets), *self._told(settings)), now_s + WALLET_LOOK_S
 
     def forget(self) -> None:
         """Another configuration: everything is looked for again."""
         self._commands, self.history, self.clock_work = None, (), ()
-        self._history_again_s = self._clock_again_s = 0.0
+        self._history_again_s = self._clock_again_s = self._wallets_again_s = 0.0
 
     async def write(self, usecase: Callable[[Tx], T]) -> T:
         """What it gave; the commands that are open after it are known then too, without a read. Raises Unavailable."""
@@ -206,7 +243,10 @@ class LineStore:
             self._news()
 
     async def _write(self, usecase: Callable[[Tx], T]) -> T:
-        value, self._commands = await self._store.write(lambda tx: (usecase(tx), tuple(tx.open_commands(line=self._line))))
+        def both(tx: Tx) -> tuple[T, tuple[Command, ...]]:
+            return usecase(tx), tuple(tx.open_commands(line=self._line))
+
+        value, self._commands = await self._store.write(Essential(both) if isinstance(usecase, Essential) else both)
         self._wrote += 1
         self._looked_s = asyncio.get_running_loop().time()
         if not self._up:
@@ -238,6 +278,34 @@ class LineStore:
         except Exception:
             self._log.exception("clock_rejected", job=type(job).__name__)
 
+    async def start_wallet(self, job: WalletWriteJob) -> WalletWriteJob | None:
+        """The order as it is sent now, durably marked as sent. Raises Unavailable."""
+        now_ms, self._wallets_again_s = self._clock.now_ms(), 0.0
+        return await self.write(lambda tx: self._housekeeping.start_wallet(tx, job.delivery, now_ms))
+
+    async def record_wallet(self, job: WalletReadJob | WalletWriteJob, outcome: Outcome, unstored: Outcome) -> None:
+        """What came of work on a wallet, now or as soon as the store is back. unstored: in the place of what the rules reject."""
+        now_ms, site, house = self._clock.now_ms(), self._site(), self._housekeeping
+        self._wallets_again_s = 0.0
+        if isinstance(job, WalletReadJob):
+            await self.keep(lambda tx: house.record_wallet(tx, job, outcome, site, now_ms), job.key)
+            return
+        await self.keep(
+            lambda tx: house.finish_wallet(tx, job.delivery, outcome, now_ms),
+            job.key,
+            lambda tx: house.finish_wallet(tx, job.delivery, unstored, now_ms),
+        )
+
+    async def start_setting(self, job: ParameterWriteJob) -> bool:
+        """Whether a limit is still to be written, durably marked as sent then. Raises Unavailable."""
+        now_ms, self._wallets_again_s = self._clock.now_ms(), 0.0
+        return await self.write(lambda tx: self._housekeeping.start_setting(tx, job, now_ms))
+
+    async def record_setting(self, job: ParameterReadJob | ParameterWriteJob, outcome: Outcome) -> None:
+        """What came of it, now or as soon as the store is back; what was lost is read again."""
+        now_ms, self._wallets_again_s = self._clock.now_ms(), 0.0
+        await self.keep(lambda tx: self._housekeeping.record_setting(tx, job, outcome, now_ms), job.key)
+
     async def keep(self, usecase: Callable[[Tx], None], command: str, instead: Callable[[Tx], None] | None = None) -> None:
         """Store a command's result now, or as soon as the store is back."""
         self._results.append(_Unstored(usecase, command, instead))
@@ -257,7 +325,7 @@ class LineStore:
             while queue:
                 oldest = queue[0]
                 try:
-                    await self.write(oldest.usecase)
+                    await self.write(oldest.usecase if oldest.command is None else Essential(oldest.usecase))
                 except Unavailable as error:
                     self.failed(error)
                     return

@@ -9,8 +9,9 @@ from typing import Literal, Protocol, TypeVar
 
 import structlog
 
+from gateway.domain.records import OutboxRow
 from gateway.services.acknowledge import EPOCH, acknowledge
-from gateway.services.ports import OutboxRow, Tx, Unavailable
+from gateway.services.ports import Essential, Tx, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -254,7 +255,7 @@ class OutboxLoop:
         answers = await asyncio.gather(*(self._publish(row, batch, now_ms) for row in batch.rows), return_exceptions=True)
         done = [row.seq for row, answer in zip(batch.rows, answers, strict=True) if answer is None]
         if done:
-            await self._store.write(lambda tx: self._mark(tx, done, now_ms))
+            await self._store.write(Essential(lambda tx: self._mark(tx, done, now_ms)))
             self._waits_for_store = False
         self._at.again = [row for row, answer in zip(batch.rows, answers, strict=True) if isinstance(answer, TimeoutError)]
         for answer in answers:

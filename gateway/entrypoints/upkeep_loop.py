@@ -15,6 +15,7 @@ from gateway.services.completeness import forget_days, judge_days
 from gateway.services.open_slots import NextFire, open_slots, something_due
 from gateway.services.ports import Site, Tx
 from gateway.services.retention import Keep, forget_messages, forget_slots, something_old, thin
+from gateway.services.watch_calendars import calendars_due, watch_calendars
 
 T = TypeVar("T")
 
@@ -59,6 +60,7 @@ async def keep_up(store: Store, next_fire: NextFire, keep: Callable[[], Keep], s
         today = day_of(clock.now_ms(), ZoneInfo(site().zone))
         if today != day or loop.time() >= round_at:
             await book_fees(store, site(), clock)
+            await look_at_calendars(store, clock)
             day = today
         if loop.time() >= round_at:
             await tidy(store, keep(), site(), clock)
@@ -87,6 +89,13 @@ async def book_fees(store: Store, site: Site, clock: WallClock) -> None:
         while more:
             more = await store.write(lambda tx, account=account: accrue_fees(tx, account, site, now_ms))  # type: ignore[misc]
             await asyncio.sleep(BREATH_S if more else 0)
+
+
+async def look_at_calendars(store: Store, clock: WallClock) -> None:
+    """Whether one ends soon, or has."""
+    now_ms = clock.now_ms()
+    if await store.read(lambda tx: calendars_due(tx, now_ms)):
+        await store.write(lambda tx: watch_calendars(tx, now_ms))
 
 
 async def tidy(store: Store, keep: Keep, site: Site, clock: WallClock) -> None:

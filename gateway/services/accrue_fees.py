@@ -139,7 +139,7 @@ def _day(tx: Tx, account: Account, tariff: Tariff, accrual: Accrual, until_ms: i
 def _late(tx: Tx, account: Account, tariff: Tariff, accrual: Accrual, upto_ms: int, now_ms: int) -> Accrual:
     """What the debt costs for the days up to then."""
     owed = -tx.balance(ledger.debt(account.id), account.currency)
-    if account.debt is None or tariff.late_fee is None or owed <= 0:
+    if account.debt is None or not account.debt.cut_relevant or tariff.late_fee is None or owed <= 0:
         return replace(accrual, late_ms=max(accrual.late_ms, upto_ms))
     accrual, micro = arrears.late(accrual, tariff.late_fee, account.debt, owed, upto_ms, ZoneInfo(tariff.zone))
     if micro > 0:

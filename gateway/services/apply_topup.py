@@ -9,17 +9,22 @@ from datetime import date, timedelta
 from gateway.domain import ledger
 from gateway.domain.events import EventKind
 from gateway.domain.ledger import Entry, EntryKind, Leg
-from gateway.domain.meters import Account, Contact, Meter, SwitchKind
+from gateway.domain.meters import Account, Authority, Contact, Meter, SwitchKind
+from gateway.domain.records import Payment
 from gateway.domain.requests import TopUp
 from gateway.domain.supply import Verb
 from gateway.domain.units import MICRO, format_money
 from gateway.services import announce
+from gateway.services.best_balance import lent_to
+from gateway.services.deliveries import deliver_payment, delivery_state
 from gateway.services.judge_account import judge_account
+from gateway.services.lend_credit import take_back
 from gateway.services.money_held import SERIES, must_be_open
-from gateway.services.ports import InvalidField, Payment, Site, TopUpOutcome, TopUpVerdict, Tx
+from gateway.services.ports import InvalidField, Site, TopUpOutcome, TopUpVerdict, Tx
 from gateway.services.post_entry import post_entry
 from gateway.services.recover_debt import recover_debt
 from gateway.services.switching import CREDIT
+from gateway.services.wallet_word import held_micro, over_hoard
 
 MOST_BALANCE_MICRO = 999_999 * MICRO
 """What a meter's register can show (prepayment.md f): a top-up that would pass it is refused before the bank is told yes."""
@@ -36,7 +41,7 @@ def apply_topup(tx: Tx, topup: TopUp, site: Site, now_ms: int, *, missed: bool =
         raise InvalidField("amount", "a payment is greater than zero")
     known = tx.payment(topup.identity)
     if known is not None:
-        return _known(known, topup)
+        return _known(tx, known, topup)
     if not missed:
         must_be_open(tx)
     if not missed and abs(topup.accounting_date - topup.today) > timedelta(days=1):
@@ -49,16 +54,18 @@ def apply_topup(tx: Tx, topup: TopUp, site: Site, now_ms: int, *, missed: bool =
         refused = replace(_payment(topup, now_ms), status="refused", problem=code, detail=detail)
         tx.add_payment(refused)
         return TopUpOutcome(TopUpVerdict.REFUSED, refused)
-    return TopUpOutcome(TopUpVerdict.POSTED, _post(tx, account, topup, site, now_ms))
+    payment = _post(tx, account, topup, site, now_ms, missed)
+    delivery = "none" if account.authority is Authority.GATEWAY else delivery_state(tx, payment)
+    return TopUpOutcome(TopUpVerdict.POSTED, payment, delivery=delivery)
 
 
-def _known(known: Payment, topup: TopUp) -> TopUpOutcome:
+def _known(tx: Tx, known: Payment, topup: TopUp) -> TopUpOutcome:
     if known.status == "refused":
         return TopUpOutcome(TopUpVerdict.REFUSED, known)
     for name in ("account", "amount_micro", "currency"):
         if getattr(known, name) != getattr(topup, name):
             return TopUpOutcome(TopUpVerdict.CONFLICT, known, "amount" if name == "amount_micro" else name)
-    return TopUpOutcome(TopUpVerdict.REPEATED, known)
+    return TopUpOutcome(TopUpVerdict.REPEATED, known, delivery=delivery_state(tx, known))
 
 
 def _problem(tx: Tx, account: Account | None, topup: TopUp) -> tuple[str, str] | None:
@@ -69,7 +76,13 @@ def _problem(tx: Tx, account: Account | None, topup: TopUp) -> tuple[str, str] |
         return "account_closed", f"account {account.id} is closed"
     if account.currency != topup.currency:
         return "currency_mismatch", f"account {account.id} is kept in {account.currency}"
-    highest = MOST_BALANCE_MICRO - max(0, tx.balance(ledger.customer(account.id), account.currency))
+    balance = held_micro(tx, account)
+    own = balance - (lent_to(tx, account) if account.standing.lent else 0)
+    in_meter = over_hoard(tx, account, topup.amount_micro)
+    if in_meter is not None or account.policy.over_hoard(own, topup.amount_micro):
+        limit = format_money(account.policy.hoard_micro if in_meter is None else in_meter, account.currency)
+        return "over_hoarding_limit", f"account {account.id} may hold at most {limit} {account.currency}"
+    highest = MOST_BALANCE_MICRO - max(0, balance)
     if topup.amount_micro > highest:
         shown = format_money(max(0, highest), account.currency)
         return "amount_out_of_range", f"a top-up of 0.01 to {shown} {account.currency} is accepted now"
@@ -90,16 +103,23 @@ def _payment(topup: TopUp, now_ms: int) -> Payment:
     )
 
 
-def _post(tx: Tx, account: Account, topup: TopUp, site: Site, now_ms: int) -> Payment:
+def _post(tx: Tx, account: Account, topup: TopUp, site: Site, now_ms: int, missed: bool) -> Payment:
     identity = topup.identity
     ref = {"bank": identity.bank, "institution": identity.institution, "scope": identity.scope, "serial": identity.serial}
     ref["accounting_date"] = topup.accounting_date.isoformat()
+    in_meter = account.authority is Authority.METER
+    held = ledger.undelivered(account.id) if in_meter else ledger.customer(account.id)
     legs = (
-        Leg(ledger.customer(account.id), topup.amount_micro),
+        Leg(held, topup.amount_micro),
         Leg(ledger.bank_clearing(identity.bank), -topup.amount_micro),
     )
+    before = tx.balance(ledger.customer(account.id), account.currency) if account.standing.lent else 0
     posted = post_entry(tx, Entry(EntryKind.TOPUP, topup.currency, legs, now_ms, ref))
-    to_debt = recover_debt(tx, account, topup.amount_micro, posted.number, site, now_ms)
+    to_debt = recover_debt(tx, account, topup.amount_micro, posted.number, site, now_ms, held)
+    if in_meter:
+        deliver_payment(tx, account, topup.amount_micro - to_debt, posted.number, site, now_ms, missed=missed)
+    else:
+        to_debt += take_back(tx, account, before, posted.number, now_ms)
     account = judge_account(tx, account.id, site, now_ms)
     receipt = _receipt(tx, account, topup, posted.number, to_debt, site, now_ms)
     payment = replace(_payment(topup, now_ms), receipt=receipt, entry=posted.number)
@@ -134,7 +154,7 @@ def _receipt(tx: Tx, account: Account, topup: TopUp, number: int, to_debt: int, 
         "to_credit": format_money(micro - to_debt, topup.currency),
         "to_debt": format_money(to_debt, topup.currency),
         "fees": format_money(0, topup.currency),
-        "balance_after": format_money(tx.balance(ledger.customer(account.id), account.currency), account.currency),
+        "balance_after": format_money(held_micro(tx, account), account.currency),
         "booked_at": _rfc3339(now_ms),
         "gateway": site.gateway,
         "next": _next(tx, account),
@@ -155,7 +175,7 @@ def _way_back(tx: Tx, meter: Meter) -> Verb | None:
     """How this meter's supply is coming back; None where it is on, or held for another reason."""
     if meter.cut_reasons or not meter.cuttable:
         return None
-    verbs = [c.verb for c in tx.open_commands(meter=meter.id) if c.verb is not Verb.CUT]
+    verbs = [c.verb for c in tx.open_commands(meter=meter.id) if c.verb in (Verb.RESTORE, Verb.ALLOW_CLOSE)]
     if not verbs and meter.observed not in (Contact.OPEN, Contact.ALLOWED):
         return None
     by_itself = meter.switch is SwitchKind.EXTERNAL_AUTO  # closes as soon as it is allowed to (contract.md, Words)

@@ -129,4 +129,3 @@ def _entry(
             ref[name] = f"{start.wh[name]}-{end.wh[name]}"
     ref |= priced_by(points, add) | line_refs(charge.lines)
     return ledger.charge(account.id, account.currency, component_sums(charge.lines), now_ms, ref)
-

@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 from gateway.domain import ledger
 from gateway.domain.audit import digest
 from gateway.domain.events import EventKind
+from gateway.domain.records import Closing
 from gateway.domain.slots import DAY_MS, local_of, midnight
 from gateway.services import announce
-from gateway.services.ports import Closing, Tx
+from gateway.services.ports import Tx
 from gateway.services.post_entry import post_entry
 from gateway.services.verify_ledger import Verification, resume
 

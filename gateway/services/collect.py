@@ -15,13 +15,14 @@ from zoneinfo import ZoneInfo
 from gateway.domain.events import EventKind, Json
 from gateway.domain.jobs import Answered, Failed, Fault, HistoryJob, Outcome, Want
 from gateway.domain.readings import TOTAL, Quality, Reading, Source
+from gateway.domain.records import StoredReading
 from gateway.domain.schemes import Slot, SlotState, Tally
 from gateway.domain.slots import DAY_MS, GRAIN_MS, HOUR_MS, PAUSE_MS, day_of, pause_ms, run_from
 from gateway.services import announce
 from gateway.services.correct_estimate import price_again
 from gateway.services.keep_history import doubtful, record_event, record_past
 from gateway.services.open_slots import counted
-from gateway.services.ports import Site, StoredReading, Tx
+from gateway.services.ports import Site, Tx
 from gateway.services.record_reading import record_reading
 
 ORDER = (Want.DAY, Want.MONTH, Want.EVENTS, Want.CURVE)

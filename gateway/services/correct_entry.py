@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gateway.domain import ledger
-from gateway.domain.ledger import Leg, PostedEntry
+from gateway.domain.credit import anew, in_force
+from gateway.domain.ledger import Entry, EntryKind, Leg, PostedEntry
 from gateway.services.ports import Duplicate, Tx
 from gateway.services.post_entry import post_entry
 
@@ -33,7 +35,21 @@ def reverse(tx: Tx, number: int, why: Mapping[str, str], now_ms: int) -> PostedE
         tx.add_reversal(posted.number, number)
     except Duplicate as known:  # somebody else in a store without our lock
         raise CannotCorrect(str(known)) from None
+    if original.entry.kind in (EntryKind.TOPUP, EntryKind.EMERGENCY, EntryKind.EMERGENCY_RECOVERY):
+        _remembered(tx, original.entry)
     return posted
+
+
+def _remembered(tx: Tx, undone: Entry) -> None:
+    """Whoever owes because a payment was taken back is cut only after new notices (contract.md 3); what is lent is counted anew."""
+    for leg in undone.legs:
+        account = tx.account(leg.account.removeprefix("customer:")) if leg.account.startswith("customer:") else None
+        if account is None:
+            continue
+        if undone.kind is not EntryKind.TOPUP:
+            tx.save_account(replace(account, standing=replace(account.standing, lent=True)))
+        elif tx.balance(leg.account, account.currency) <= in_force(account.policy, account.agreement).cut_micro:
+            tx.save_account(replace(account, warned_ms=None, standing=anew(account.standing)))
 
 
 def correct(

@@ -95,4 +95,3 @@ def merged(lines: Sequence[ChargeLine]) -> list[ChargeLine]:
         known = found.get(key)
         found[key] = line if known is None else replace(line, wh=known.wh + line.wh, micro=known.micro + line.micro)
     return [line for line in found.values() if line.wh or line.micro]
-

@@ -40,10 +40,11 @@ Work = ClockReadJob | ClockSetJob | ClockJob
 def due_clock(tx: Tx, line: str, site: Site, now_ms: int) -> list[Work]:
     """What is to be done now about the clocks of a line's meters, most pressing first; changes nothing.
 
-    Nothing while our own clock is not vouched for (F3). Nobody is told the time near midnight or the full hour, nor while the
-    meters agree that it is ours that is wrong.
+    Nothing while our own clock is not vouched for (F3), except the looks by which the meters may vouch for it. Nobody is told the
+    time near midnight or the full hour, nor while the meters agree that it is ours that is wrong.
     """
-    if not site.clock_trusted or not site.keep_clocks:
+    may_tell = site.clock_trusted and site.keep_clocks
+    if not may_tell and not site.ask_clocks:
         return []
     zone = site.meter_zone
     clocks = _clocks(tx, line)
@@ -51,7 +52,7 @@ def due_clock(tx: Tx, line: str, site: Site, now_ms: int) -> list[Work]:
     due = [clock for due_ms, clock in looks if due_ms <= now_ms]
     told_ones = [ClockReadJob(c.meter) for c in due if c.state is ClockState.SENT][:MOST_LOOKS]
     daily = [ClockReadJob(c.meter) for c in due if c.state is not ClockState.SENT][:MOST_LOOKS]
-    if _we_are_off(clocks):
+    if not may_tell or _we_are_off(clocks):
         return [*told_ones, *daily]
     off = [(clock, remedy(clock, now_ms)) for clock in clocks if clock.state in _TO_BE_SET]
     writes = [ClockSetJob(c.meter) for c, how in off if how is Remedy.WRITE and _may_write(tx, c, zone, now_ms)][:MOST_WRITES]

@@ -9,8 +9,9 @@ from gateway.domain.jobs import EventRecord
 from gateway.domain.meters import Meter
 from gateway.domain.past import contradicted, past_quality
 from gateway.domain.readings import Quality, Reading, Registers, energy_registers
+from gateway.domain.records import StoredReading
 from gateway.services import announce
-from gateway.services.ports import StoredReading, Tx
+from gateway.services.ports import Tx
 from gateway.services.record_reading import bound_of
 
 

@@ -14,6 +14,8 @@ from gateway.domain.jobs import (
     ClockJob,
     ClockReadJob,
     ClockSetJob,
+    ControlJob,
+    ControlReadJob,
     Failed,
     Fault,
     Group,
@@ -21,12 +23,19 @@ from gateway.domain.jobs import (
     HistoryJob,
     Job,
     Outcome,
+    OwnJob,
+    ParameterReadJob,
+    ParameterWriteJob,
     ReadbackJob,
     ReadJob,
     SwitchJob,
     Urgency,
+    WalletReadJob,
+    WalletWork,
+    WalletWriteJob,
+    order_job,
 )
-from gateway.domain.supply import Command, CommandState, Verb
+from gateway.domain.supply import SIGNS, Command, CommandState, Verb
 from gateway.services.plan_devices import (
     PROBE_FIRST_MS,
     PROBE_LONGEST_MS,
@@ -140,6 +149,7 @@ class LinePlan:
         self._asked: dict[ReadJob, _Asked] = {}
         self._holds: dict[str, _Hold] = {}
         self._commands: Sequence[Command] = ()
+        self._wallets: Sequence[WalletWork] = ()
         self._offered: tuple[Job, ...] = ()
         self._queued: dict[Queue, list[Job]] = {}
         self._since: dict[Job, int] = {}
@@ -178,14 +188,17 @@ class LinePlan:
         history: Sequence[HistoryJob] = (),
         clock: Sequence[ClockReadJob | ClockSetJob | ClockJob] = (),
         guests: Sequence[GuestJob] = (),
+        wallets: Sequence[WalletWork] = (),
     ) -> Job | Wait:
         """The most urgent job of now, or how long there is none.
 
         commands: the open ones of this line, oldest first. history, clock, guests: what waits to be done, each in its order, until
-        the caller leaves it out.
+        the caller leaves it out. wallets: orders for meters' own money, and reads of it, with the time from which each is due.
         """
         self._follow(now_ms)
-        self._take(commands, (*history, *clock, *guests), now_ms)
+        self._wallets = [work for work in wallets if work.urgent]
+        reads = (work.job for work in wallets if not work.urgent and work.due_ms <= now_ms)
+        self._take(commands, (*history, *reads, *clock, *guests), now_ms)
         firsts: dict[int, _Candidate] = {}
         later_ms: int | None = None
         for candidate in self._candidates(now_ms):
@@ -230,7 +243,7 @@ class LinePlan:
         vain = isinstance(outcome, Failed) and outcome.fault in (Fault.SILENT, Fault.GARBLED)
         if vain and isinstance(job, ReadJob) and was_silent:
             self._probing.spend(now_ms - self._seen_ms, now_ms)
-        elif vain and isinstance(job, SwitchJob | ReadbackJob):
+        elif vain and isinstance(job, SwitchJob | ReadbackJob | OwnJob):
             self._retrying.spend(now_ms - self._seen_ms, now_ms)
         return change
 
@@ -265,7 +278,8 @@ class LinePlan:
 
     def _take(self, commands: Sequence[Command], offered: tuple[Job, ...], now_ms: int) -> None:
         if self._holds:
-            self._holds = {c.id: self._holds[c.id] for c in commands if c.id in self._holds}
+            waiting = {*(c.id for c in commands), *(work.job.key for work in self._wallets)}
+            self._holds = {key: hold for key, hold in self._holds.items() if key in waiting}
         self._commands = commands
         if offered != self._offered:
             self._offered = offered
@@ -305,16 +319,21 @@ class LinePlan:
             if c.state is CommandState.QUEUED:
                 queue = _ORDER if free or held_ms is None else _SPARE
                 at_ms = min(c.created_ms, self._seen_ms) if held_ms is None else held_ms
-                job: Job = SwitchJob(c.meter, c.id, c.verb, c.expires_ms)
-                yield queue, _URGENCY.get(c.verb, Urgency.COMMAND), at_ms, n, job
+                yield queue, _URGENCY.get(c.verb, Urgency.COMMAND), at_ms, n, order_job(c)
             elif c.read_at_ms is not None and c.state is not CommandState.SENT:
-                vain = not free and self._devices.silent(ReadJob(c.meter, Group.SWITCH))
+                look = (ControlReadJob if c.verb in SIGNS else ReadbackJob)(c.meter, c.id)
+                vain = not free and self._devices.silent(_device(look))
                 at_ms = min(c.read_at_ms, self._seen_ms) if c.changed_ms > self._seen_ms else c.read_at_ms  # our clock was set back
                 at_ms = at_ms if held_ms is None else held_ms
-                yield (_SPARE if vain else Queue.CONFIRM), Urgency.CONFIRM, at_ms, n, ReadbackJob(c.meter, c.id)
+                yield (_SPARE if vain else Queue.CONFIRM), Urgency.CONFIRM, at_ms, n, look
+        for n, work in enumerate(self._wallets):
+            held = self._holds.get(work.job.key)
+            vain = not free and (held is not None or self._devices.silent(ReadJob(work.job.meter, Group.BILLING)))
+            at_ms = max(work.due_ms, held.until_ms) if held is not None else work.due_ms
+            yield (_SPARE if vain else _ORDER), Urgency.COMMAND, at_ms, n, work.job
 
     def _reachable(self, job: Job) -> bool:
-        return not isinstance(job, HistoryJob | ClockReadJob | ClockSetJob) or self._devices.reachable(job.meter)
+        return not isinstance(job, HistoryJob | ClockReadJob | ClockSetJob | WalletReadJob) or self._devices.reachable(job.meter)
 
     def _learn(self, job: Job, outcome: Outcome, now_ms: int) -> SilenceChange | None:
         match job:
@@ -325,7 +344,11 @@ class LinePlan:
                 self.put_off(command, now_ms, silent=job.meter if outcome.fault is Fault.SILENT else None)
             case SwitchJob(command=command):
                 self._holds.pop(command, None)
-        if isinstance(job, SwitchJob | ReadbackJob | HistoryJob):
+            case WalletReadJob() | WalletWriteJob() | ParameterReadJob() | ParameterWriteJob() if isinstance(outcome, Failed):
+                self.put_off(job.key, now_ms, silent=job.meter if outcome.fault is Fault.SILENT else None)
+            case WalletReadJob() | WalletWriteJob() | ParameterReadJob() | ParameterWriteJob():
+                self._holds.pop(job.key, None)
+        if isinstance(job, SwitchJob | ReadbackJob | HistoryJob | OwnJob):
             return self._devices.other_done(_device(job), outcome, now_ms)
         return None  # a clock or a guest says nothing about a meter: what keeps house never raises a meter's fault
 
@@ -355,6 +378,8 @@ def _queue(job: Job) -> Queue:
             return Queue.BACKFILL if job.backfill else Queue.PAST
         case GuestJob():
             return Queue.SEARCH if job.search else Queue.ON_DEMAND
+        case WalletReadJob():
+            return Queue.PAST
     return Queue.CLOCK
 
 
@@ -363,8 +388,12 @@ def _device(job: Job) -> ReadJob:
     match job:
         case ReadJob():
             return job
+        case ControlJob(meter=meter) | ControlReadJob(meter=meter):
+            return ReadJob(meter, Group.BILLING)
         case SwitchJob(meter=meter) | ReadbackJob(meter=meter):
             return ReadJob(meter, Group.SWITCH)
         case HistoryJob(meter=meter) | ClockReadJob(meter=meter) | ClockSetJob(meter=meter):
             return ReadJob(meter, Group.BILLING)
+        case WalletReadJob() | WalletWriteJob() | ParameterReadJob() | ParameterWriteJob():
+            return ReadJob(job.meter, Group.BILLING)
     return ReadJob("", Group.BILLING)

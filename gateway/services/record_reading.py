@@ -22,12 +22,13 @@ from gateway.domain.readings import (
     energy_registers,
     judge,
     least_wms,
+    not_ahead,
     primary_w,
     sentinel,
     total_alone,
     unusable,
 )
-from gateway.domain.supply import SwitchReading
+from gateway.domain.supply import SIGNS, SwitchReading
 from gateway.services import announce
 from gateway.services.charge_energy import Unpriced, charge_energy, must_be_priced
 from gateway.services.judge_account import judge_account
@@ -73,7 +74,9 @@ def observe_switch(tx: Tx, meter_id: str, seen: SwitchReading, now_ms: int) -> N
         return
     before = meter.observed
     tx.save_meter(replace(meter, observed=seen.contact, observed_ms=seen.at_ms))
-    if before is seen.contact or before is Contact.UNKNOWN or tx.open_commands(meter=meter_id):
+    if before is seen.contact or before is Contact.UNKNOWN:
+        return
+    if any(command.verb not in SIGNS for command in tx.open_commands(meter=meter_id)):
         return
     if seen.contact is Contact.CLOSED:
         announce.event(tx, EventKind.SUPPLY_RESTORED, now_ms, meter=meter_id, account=meter.account, evidence=seen.kind)
@@ -87,7 +90,7 @@ def bound_of(meter: Meter) -> Bound:
 
 
 def _bill(tx: Tx, meter: Meter, wh: dict[str, int] | Doubt, at_ms: int, site: Site, now_ms: int) -> Quality:
-    before = tx.billing(meter.id) or Billing(meter.id)
+    before = not_ahead(tx.billing(meter.id) or Billing(meter.id), at_ms)
     if isinstance(wh, Doubt):
         tx.save_billing(unusable(before, at_ms, wh))
         _tell(tx, meter, before, wh, "a register holds no value that could be billed", now_ms)

@@ -16,13 +16,14 @@ LOOKED_AT = 64
 """Entries of a debt per read, newest first: more than a week brings; each further read asks for four times as many."""
 
 
-def recover_debt(tx: Tx, account: Account, paid_micro: int, entry: int, site: Site, now_ms: int) -> int:
+def recover_debt(tx: Tx, account: Account, paid_micro: int, entry: int, site: Site, now_ms: int, source: str | None = None) -> int:
     """Move the agreed share of a payment (posted by this entry) from the balance to the debt; how much, in whole units of money.
 
-    Never more than is owed, nor than the week's cap leaves; nothing without an agreement.
+    Never more than is owed, nor than the week's cap leaves; nothing without an agreement, nor to a debt
+    that is not for energy. source: the ledger account that it was posted to, by default the customer's balance.
     """
     owed = -tx.balance(ledger.debt(account.id), account.currency)
-    if account.debt is None or owed <= 0:
+    if account.debt is None or not account.debt.cut_relevant or owed <= 0:
         return 0
     recovered = _since(tx, account, week_begins(now_ms, ZoneInfo(site.zone)))
     share, cap = account.debt.share_per_mille, account.debt.weekly_cap_micro
@@ -32,7 +33,8 @@ def recover_debt(tx: Tx, account: Account, paid_micro: int, entry: int, site: Si
     if micro <= 0:
         return 0
     ref = {"account": account.id, "agreement": account.debt.agreement, "topup": str(entry)}
-    post_entry(tx, ledger.debt_recovery(account.id, account.currency, micro, now_ms, ref))
+    held, owing = source or ledger.customer(account.id), ledger.debt(account.id)
+    post_entry(tx, ledger.moved(EntryKind.DEBT_RECOVERY, account.currency, held, owing, micro, now_ms, ref))
     return micro
 
 

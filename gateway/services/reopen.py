@@ -13,13 +13,14 @@ from zoneinfo import ZoneInfo
 
 from gateway.domain.agreements import BankAgreed, CentreAgreed, Held, moment
 from gateway.domain.events import EventKind, Json
+from gateway.domain.records import Taken
 from gateway.domain.requests import TopUp
 from gateway.domain.units import format_money
 from gateway.services import announce
 from gateway.services.acknowledge import EPOCH
 from gateway.services.apply_topup import apply_topup
 from gateway.services.money_held import HELD, SERIES, held, save
-from gateway.services.ports import Site, Taken, TopUpVerdict, Tx
+from gateway.services.ports import Site, TopUpVerdict, Tx
 
 AROUND_DAYS = 1
 """Accounting dates of yesterday and tomorrow are accepted too, so that the span to be compared is a day longer at both ends."""

@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 from gateway.domain.events import Topic
 from gateway.domain.jobs import Want
 from gateway.domain.readings import Item, Quality
+from gateway.domain.records import DaySum, StoredReading
 from gateway.domain.schemes import SlotState
 from gateway.domain.slots import DAY_MS, day_of
 from gateway.services.collect import give_up
 from gateway.services.open_slots import KEPT_MS
-from gateway.services.ports import DaySum, Site, StoredReading, Tx
+from gateway.services.ports import Site, Tx
 
 THINNED_AT_ONCE = 500
 """Readings, slots or messages of one call: a few tens of milliseconds in which no payment can be booked."""

@@ -7,9 +7,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from gateway.domain.credit import CreditPolicy
+from gateway.domain.credit_check import contradictions
 from gateway.domain.debt_terms import DebtTerms
+from gateway.domain.notices import Reach
 from gateway.domain.price_list import Terms
-from gateway.domain.units import parse_money, parse_signed_money
+from gateway.domain.units import parse_money
+from gateway.settings.credit import Policy
+from gateway.settings.limits import Limit
+from gateway.settings.notices import MOST_CONTACTS, Contact
 from gateway.settings.tariff_words import Day, PerMille
 from gateway.settings.words import Currency, Id, Table
 
@@ -26,48 +32,37 @@ def _va(value: object) -> int:
 Kva = Annotated[int, BeforeValidator(_va)]
 
 
-class Policy(Table):
-    """Thresholds as decimal strings in the account's currency."""
-
-    low: str = "20.00"
-    cut: str = "0.00"
-    close: str = "0.00"
-    close_inclusive: bool = False
-    reconnect: Literal["close", "allow"] = "allow"
-    no_cut_hours: bool = True
-
-
-class Limit(Table):
-    power_w: Annotated[int, Field(ge=1)]
-    delay_s: Annotated[int, Field(ge=1)]
-    pause_s: Annotated[int, Field(ge=1)] = 60
-    recloses: Annotated[int, Field(ge=0, le=100)] = 3
-
-
 class Debt(Table):
     """What is owed from before, taken over once. share: of each payment, up to weekly_cap an ISO week, by the agreement that the
-    customer signed. since: the day it fell due."""
+    customer signed. since: the day it fell due. kind: what is not for energy is never taken out of a payment for energy."""
 
     opening: str
-    share: PerMille
+    kind: Literal["energy", "other"] = "energy"
+    share: PerMille = 0
     agreement: Annotated[str, StringConstraints(min_length=1, max_length=256)]
     since: Day
     weekly_cap: str | None = None
 
     @model_validator(mode="after")
     def _a_share(self) -> Self:
-        if not 1 <= self.share <= 1000:
+        if self.kind == "other":
+            if more := sorted(self.model_fields_set & {"share", "weekly_cap"}):
+                raise ValueError(f"a debt that is not for energy has no {' and no '.join(more)}: no payment is split to it")
+        elif not 1 <= self.share <= 1000:
             raise ValueError("share must lie between 0.1% and 100%")
         return self
 
     def terms(self, currency: str) -> DebtTerms:
         """In the domain's words."""
         cap = parse_money(self.weekly_cap, currency) if self.weekly_cap is not None else None
-        return DebtTerms(self.agreement, self.share, self.since, cap)
+        return DebtTerms(self.agreement, self.share, self.since, cap, self.kind == "energy")
 
 
 class Account(Table):
-    """since: the day it came into service, by default long ago. persons: of the household. kva: of the contract."""
+    """since: the day it came into service, by default long ago. persons: of the household. kva: of the contract.
+
+    authority: who holds its money when it first enters the store. customer: the number that purchases for a meter's wallet name.
+    """
 
     id: Id
     currency: Currency
@@ -77,26 +72,40 @@ class Account(Table):
     opening: str | None = None
     never_cut: bool = False
     closed: bool = False
+    authority: Literal["gateway", "meter"] = "gateway"
+    customer: Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")] | None = None
     since: Day | None = None
     persons: Annotated[int, Field(ge=0, le=99)] = 0
     kva: Kva = 0
     policy: Policy = Policy()
     limit: Limit | None = None
     debt: Debt | None = None
+    contacts: Annotated[list[Contact], Field(max_length=MOST_CONTACTS)] = []
+    language: Literal["en", "zh"] = "en"
 
     @model_validator(mode="after")
     def _money(self) -> Self:
-        for name in ("low", "cut", "close"):
-            parse_signed_money(getattr(self.policy, name), self.currency)
+        if self.policy.name is None and (faults := contradictions(self._policy(), agreement=self.agreement is not None)):
+            raise ValueError("; ".join(f"policy.{text}" for text in faults))
         if self.opening is not None:
             parse_money(self.opening, self.currency)
+            if self.authority == "meter":
+                raise ValueError("opening is what the wallet of its meter shows: leave it out where authority is meter")
         if self.debt is not None:
             self.debt.terms(self.currency)
             if not parse_money(self.debt.opening, self.currency):
                 raise ValueError("debt.opening must be above zero")
-        if parse_signed_money(self.policy.low, self.currency) < parse_signed_money(self.policy.cut, self.currency):
-            raise ValueError("policy.low must not lie below policy.cut: nobody would be warned before the cut")
         return self
+
+    def _policy(self) -> CreditPolicy:
+        try:
+            return self.policy.policy(self.currency)
+        except ValueError as problem:
+            raise ValueError(f"policy: {problem}") from None
+
+    def reach(self) -> Reach:
+        """Whom notices go to."""
+        return Reach(tuple(contact.contact() for contact in self.contacts), self.language)
 
     def terms(self) -> Terms:
         """What its tariff must know of it."""

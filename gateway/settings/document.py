@@ -9,6 +9,7 @@ import contextlib
 import os
 import stat
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +17,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from gateway.domain.notices import BUILT_IN
 from gateway.settings.accounts import Account
+from gateway.settings.calendars import NoCutCalendar
+from gateway.settings.credit import NamedPolicy
+from gateway.settings.cut_rules import Limits
+from gateway.settings.limits import LoadPolicy, strangers
 from gateway.settings.lines import Line, shared_ports
+from gateway.settings.notices import NoticeChannel, Notices
 from gateway.settings.tariffs import Tariff
+from gateway.settings.trust import Clock, WaysToPay
+from gateway.settings.wallets import Wallets
 from gateway.settings.words import Address, Id, Listen, Ratio, Service, Table, Zone, fault
 
 
@@ -38,9 +47,11 @@ class Gateway(Table):
 
 
 class Store(Table):
-    """url: where the money stands. The others: how long what is not money is kept."""
+    """url: where the money stands. reserve_mib: kept free beside a SQLite store for what gives supply back; its log alone takes 4,
+    and 0 keeps nothing. The others: how long what is not money is kept."""
 
     url: str | None = None
+    reserve_mib: Annotated[int, Field(ge=0, le=65_536)] = 64
     readings_days: Annotated[int, Field(ge=40, le=36_500)] = 396
     acknowledged_days: Annotated[int, Field(ge=1, le=3_650)] = 7
     acknowledged_money_days: Annotated[int, Field(ge=1, le=3_650)] = 90
@@ -58,8 +69,7 @@ class Http(Table):
     token_file: str = "operator.token"
 
 
-class Bank(Table):
-    enabled: bool = True
+class Bank(WaysToPay):
     signatures: Literal["off"] = "off"
     zone: Zone = "Asia/Shanghai"
 
@@ -80,15 +90,6 @@ class Security(Table):
 
     url: Service | None = None
     token_file: str | None = None
-
-
-class Clock(Table):
-    """source: what vouches for our clock. keep_meters: the meters' clocks are looked at and set; meter_zone: the time they show,
-    by default the gateway's zone; meters without summer time are in one like Etc/GMT-8."""
-
-    source: Literal["ntp", "vouched"] = "ntp"
-    keep_meters: bool = True
-    meter_zone: Zone | None = None
 
 
 class SeparateSwitch(Table):
@@ -174,11 +175,18 @@ class Settings(Table):
     uplink: Uplink = Uplink()
     clock: Clock = Clock()
     security: Security = Security()
+    wallets: Wallets = Wallets()
+    limits: Limits = Limits()
     line: list[Line] = []
     meter: list[Meter] = []
     account: list[Account] = []
     tariff: list[Tariff] = []
     scheme: list[Scheme] = []
+    no_cut_calendar: list[NoCutCalendar] = []
+    notice_channel: list[NoticeChannel] = []
+    notices: Notices = Notices()
+    load_policy: list[LoadPolicy] = []
+    policy: list[NamedPolicy] = []
 
     @property
     def meter_zone(self) -> str:
@@ -204,7 +212,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as problem:
         faults = [f"{path}: {fault(error, 'the file')}" for error in problem.errors()]
         raise SettingsError(faults + _rest(path, document, problem)) from None
-    if errors := [f"{path}: {text}" for text in _across(settings)]:
+    if errors := [f"{path}: {text}" for text in across(settings)]:
         raise SettingsError(errors)
     return settings
 
@@ -219,7 +227,7 @@ def _rest(path: Path, document: dict[str, object], problem: ValidationError) -> 
                 table = table[step]  # type: ignore[index,assignment]
             table.pop(key, None)  # type: ignore[arg-type]
     try:
-        return [f"{path}: {text}" for text in _across(Settings.model_validate(document))]
+        return [f"{path}: {text}" for text in across(Settings.model_validate(document))]
     except ValidationError:
         return []
 
@@ -233,7 +241,7 @@ def _override(document: dict[str, object], environment: Mapping[str, str]) -> No
                 section[key] = int(value) if value.isdecimal() else {"true": True, "false": False}.get(value, value)
 
 
-def _across(settings: Settings) -> list[str]:
+def across(settings: Settings) -> list[str]:
     """What no table can see alone: doubles, references into nothing, listeners where they must not be."""
     errors = _doubles(settings)
     lines, accounts = {line.id for line in settings.line}, {a.id: a for a in settings.account}
@@ -251,6 +259,14 @@ def _across(settings: Settings) -> list[str]:
             errors.append(f"account {account.id}: there is no tariff {account.tariff}")
         elif tariff.currency is not None and tariff.currency != account.currency:
             errors.append(f"account {account.id}: is in {account.currency}, but tariff {tariff.id} prices in {tariff.currency}")
+    errors += strangers(((account.id, account.limit) for account in settings.account), settings.load_policy)
+    channels = {channel.id for channel in settings.notice_channel} | BUILT_IN
+    errors += [
+        f"account {account.id}: there is no notice_channel {contact.channel}"
+        for account in settings.account
+        for contact in account.contacts
+        if contact.channel not in channels
+    ]
     host = settings.http.listen.rpartition(":")[0].strip("[]")
     if settings.bank.enabled and settings.bank.signatures == "off" and host not in ("127.0.0.1", "::1", "localhost"):
         errors.append('bank: signatures = "off" is allowed only where http.listen is on loopback')
@@ -267,8 +283,12 @@ def _doubles(settings: Settings) -> list[str]:
         ("account", [account.id for account in settings.account]),
         ("tariff", [tariff.id for tariff in settings.tariff]),
         ("scheme", [scheme.id for scheme in settings.scheme]),
+        ("no_cut_calendar", [calendar.id for calendar in settings.no_cut_calendar]),
+        ("notice_channel", [channel.id for channel in settings.notice_channel]),
+        ("load_policy", [policy.id for policy in settings.load_policy]),
+        ("policy", [policy.id for policy in settings.policy]),
     ):
-        errors += [f"{what} {name}: is there twice" for name in sorted({n for n in names if names.count(n) > 1})]
+        errors += [f"{what} {name}: is there twice" for name, count in sorted(Counter(names).items()) if count > 1]
     seen: dict[tuple[str, str], str] = {}
     for meter in settings.meter:
         place = (meter.line, meter.address.lstrip("0") or "0")

@@ -1,6 +1,6 @@
 // The public API of the gateway: lists by GET, changes by a stream of server-sent ticks, polling where there is none.
 
-const TOKEN = "wattgate-token";
+const BY_PAGE = { "x-wattgate-page": "1" }; // with every act: no other site's page can have it sent
 
 export class Unauthorized extends Error {}
 
@@ -9,15 +9,17 @@ let clockOffsetMs = 0;
 /** Milliseconds now by the gateway's clock, as far as its answers told it. */
 export const now = () => Date.now() + clockOffsetMs;
 
-export const setToken = (token) => sessionStorage.setItem(TOKEN, token.trim());
-
-function headers() {
-  const token = sessionStorage.getItem(TOKEN);
-  return token ? { authorization: `Bearer ${token}` } : {};
+/** From now on a session, kept by a cookie that no script can read. */
+export async function signIn(token) {
+  const headers = { ...BY_PAGE, "content-type": "application/json" };
+  const response = await open("/api/v1/session", { method: "POST", headers, body: JSON.stringify({ token: token.trim() }) });
+  if (!response.ok) throw new Error((await response.json()).detail || response.statusText);
 }
 
+export const signOut = () => fetch("/api/v1/session", { method: "DELETE", headers: BY_PAGE });
+
 async function open(path, options = {}) {
-  const response = await fetch(path, { headers: headers(), cache: "no-store", ...options });
+  const response = await fetch(path, { cache: "no-store", ...options });
   if (response.status === 401) throw new Unauthorized("a token is needed");
   const offset = Date.parse(response.headers.get("date")) - Date.now();
   clockOffsetMs = Math.abs(offset) > 2000 ? offset : 0; // the header counts whole seconds

@@ -1,7 +1,8 @@
 // The operator's page over the public API: draws what the gateway says, keeps nothing of its own.
 
-import { all, get, setToken, Unauthorized, watch } from "./api.js";
+import { all, get, signIn, signOut, Unauthorized, watch } from "./api.js";
 import { Chart, clock } from "./chart.js";
+import { drawFindings } from "./findings.js";
 import { StatementView, stating } from "./statement.js";
 import { reading, Table } from "./table.js";
 import { words } from "./words.js";
@@ -119,6 +120,11 @@ function drawState(health, outbox) {
   chip("outbox", outbox.waiting > 1000 ? "warn" : "ok", `${outbox.waiting.toLocaleString()} waiting for the centre`, `${outbox.acknowledged} of ${outbox.published} published messages acknowledged`);
 }
 
+function drawSession(session) {
+  $("sign-out").hidden = session.name === "anybody";
+  $("sign-out").textContent = `Sign out ${session.name}`;
+}
+
 // -- asking
 
 /** Whether the task succeeded; a refusal opens the question for the token, anything else is said in the head line. */
@@ -142,7 +148,10 @@ const ASK = {
   accounts: async () => { state.accounts = new Map((await all("/api/v1/accounts", "account")).map((a) => [a.account, a])); },
   meters: async () => { state.meters = await all("/api/v1/meters", "meter"); },
   lines: async () => drawLines(await get("/api/v1/lines")),
-  events: async () => drawEvents(await get("/api/v1/events?limit=40")),
+  events: async () => {
+    drawEvents(await get("/api/v1/events?limit=40"));
+    drawFindings($("findings-card"), $("findings"), await get("/api/v1/findings"));
+  },
 };
 
 /** Ask for what changed; a tick that comes meanwhile is asked for afterwards, once. */
@@ -185,6 +194,7 @@ async function follow() {
 async function start() {
   await refreshState();
   if ($("login").open) return;
+  attempt(async () => drawSession(await get("/api/v1/session")));
   refresh(null);
   follow();
   statement.show();
@@ -193,9 +203,14 @@ async function start() {
 $("find").addEventListener("input", () => { $("empty").hidden = table.find($("find").value) > 0; });
 $("span").addEventListener("change", showChosen);
 $("state-account").addEventListener("click", () => statement.open(chosen()?.account));
-$("login").addEventListener("close", () => {
-  setToken($("token").value);
+$("login").addEventListener("close", async () => {
+  await attempt(() => signIn($("token").value));
+  $("token").value = "";
   start();
+});
+$("sign-out").addEventListener("click", async () => {
+  await signOut();
+  location.reload();
 });
 setInterval(() => table.ages(), 1000);
 setInterval(() => $("login").open || refreshState(), STATE_MS);

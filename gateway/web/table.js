@@ -4,7 +4,7 @@ import { now } from "./api.js";
 
 const TONES = {
   closed: "ok", open: "bad", allowed: "warn", unknown: "dim",
-  normal: "ok", low: "warn", exhausted: "bad", cut: "bad",
+  normal: "ok", low: "warn", very_low: "warn", emergency: "bad", exhausted: "bad", cut: "bad",
 };
 
 export const reading = (meter, quantity) =>

@@ -156,10 +156,14 @@ class Resend(_Strict, frozen=True):
 
 
 class Args(_Strict, frozen=True):
-    """What a verb needs besides its target: a cut names its cause, and for a debt the notices that were given."""
+    """What a verb needs besides its target: a cut names its cause, for a debt the notices that were given, for demand response the
+    contract that allows it and the event that calls for it, for a time-table the signed plan."""
 
     cause: Name | None = None
     notices: tuple[Text, ...] = ()
+    contract: Text | None = None
+    event: Text | None = None
+    plan: Text | None = None
 
 
 class Command(_Strict, frozen=True):

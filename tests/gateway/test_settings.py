@@ -97,7 +97,7 @@ def test_a_good_file_loads_and_a_meter_is_named_by_its_place(tmp_path: Path) -> 
         ('tariff = "flat"', f'tariff = "flat"\n{debt(share="0%")}', "account[0].debt: share must lie between 0.1% and 100%"),
         ('tariff = "flat"', f'tariff = "flat"\n{debt(opening="0.00")}', "account[0]: debt.opening must be above zero"),
         ('tariff = "flat"', f'tariff = "flat"\n{debt(weekly_cap="30")}', "account[0]: money in CNY is written with exactly"),
-        ('tariff = "flat"', 'tariff = "flat"\npolicy = {low = "-1.00"}', "account[0]: policy.low must not lie below policy.cut"),
+        ('tariff = "flat"', 'tariff = "flat"\npolicy = {low = "-1.00"}', "account[0]: policy.low must not lie below cut"),
         ('account = "A"', 'account = "B"', "meter a-1: there is no account B"),
         ('line = "a"\naddress', 'line = "b"\naddress', "meter b-1: there is no line b"),
         (

@@ -133,9 +133,7 @@ async def test_commands_come_down_and_their_results_go_up(tmp_path: Path, broker
                 ("c-3", "refused"),
                 ("r-1", "refused"),
             ]
-            assert sorted(kinds) == sorted(
-                [EventKind.CUT_ORDERED, EventKind.ACK_REFUSED, *[EventKind.COMMAND_UNREADABLE] * 4]
-            )
+            assert sorted(kinds) == sorted([EventKind.CUT_ORDERED, EventKind.ACK_REFUSED, *[EventKind.COMMAND_UNREADABLE] * 4])
 
 
 async def test_the_will_speaks_for_a_gateway_that_vanished(tmp_path: Path, broker: RealBroker) -> None:

@@ -26,6 +26,14 @@ AREAS = {
         ),
         slow=(f"{TESTS}/test_tariffs.py::test_a_year_of_quarter_hours_is_priced_in_a_blink",),
     ),
+    "cuts": Area(
+        modules=tuple(f"{DOMAIN}/{name}.py" for name in ("supply", "budgets", "precedence")),
+        tests=tuple(f"{TESTS}/test_{name}.py" for name in ("supply", "budgets", "precedence")),
+    ),
+    "credit": Area(
+        modules=tuple(f"{DOMAIN}/{name}.py" for name in ("credit", "credit_policy", "credit_check")),
+        tests=tuple(f"{TESTS}/test_{name}.py" for name in ("credit", "credit_exact", "credit_check")),
+    ),
     "books": Area(
         modules=tuple(f"{DOMAIN}/{name}.py" for name in ("ledger", "audit", "transfers")),
         tests=(

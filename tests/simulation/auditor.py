@@ -12,8 +12,8 @@ from gateway.adapters.lines.manner import MannerState
 from gateway.bootstrap.lines import MeterLink
 from gateway.domain.jobs import Answered, Fault, Job, Outcome
 from gateway.domain.readings import Quality, Reading, Source
+from gateway.domain.records import StoredReading
 from gateway.domain.slots import DAY_MS, GRAIN_MS, local_of, midnight
-from gateway.services.ports import StoredReading
 from tests.simulation.virtual_loop import VirtualClock
 from tests.simulation.virtual_street import VirtualStreet
 

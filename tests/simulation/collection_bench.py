@@ -18,6 +18,7 @@ from gateway.bootstrap.schemes import schemes_of
 from gateway.domain.events import Event, EventKind
 from gateway.domain.jobs import Answered, Group, HistoryJob, ReadJob, Want
 from gateway.domain.meters import Meter, SwitchKind
+from gateway.domain.records import StoredReading
 from gateway.domain.schemes import Slot, SlotState, Tally
 from gateway.domain.slots import ms_of
 from gateway.entrypoints import upkeep_loop
@@ -25,7 +26,7 @@ from gateway.entrypoints.line_loop import Housekeeping, LineLoop, Link, Wake
 from gateway.services.collect import due_history, record_history
 from gateway.services.load_archive import Archive, load_archive
 from gateway.services.plan import LinePlan, Poll
-from gateway.services.ports import Site, StoredReading
+from gateway.services.ports import Site
 from gateway.services.record_reading import record_reading
 from gateway.services.retention import Keep
 from gateway.settings import Settings
@@ -162,8 +163,6 @@ def at(text: str, zone: str = ZONE) -> int:
 
 def shown(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms // 1000, ZoneInfo(ZONE)):%Y-%m-%d %H:%M}"
-
-
 
 
 def _street(names: list[str], baud: int) -> dict[str, object]:

@@ -29,6 +29,7 @@ from gateway.bootstrap.lines import Before, BuiltLine, MeterLink, build_lines
 from gateway.bootstrap.schemes import keep_of
 from gateway.domain.events import Event, EventKind
 from gateway.domain.jobs import Want
+from gateway.domain.records import StoredReading
 from gateway.domain.requests import SupplyOrder
 from gateway.domain.schemes import Slot, SlotState
 from gateway.domain.supply import Command, Verb
@@ -38,7 +39,6 @@ from gateway.services import collect, keep_clock
 from gateway.services.load_archive import load_archive
 from gateway.services.order_supply import order_supply
 from gateway.services.plan import LinePlan
-from gateway.services.ports import StoredReading
 from gateway.settings import load
 from tests.simulation.auditor import Audited, Auditor
 from tests.simulation.memory_line import WireLine

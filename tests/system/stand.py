@@ -128,10 +128,12 @@ class Stand:
 
     def _gateway_toml(self, store_url: str | None) -> Iterator[str]:
         yield '[gateway]\nid = "G1"\ndata = "data"\nzone = "Asia/Shanghai"\npasswords = "passwords.toml"\n'
+        yield "[store]\nreserve_mib = 8\n"
         if store_url is not None:
-            yield f'[store]\nurl = "{store_url}"\n'
+            yield f'url = "{store_url}"\n'
         yield f'[http]\nlisten = "127.0.0.1:{self.http_port}"\nopen_get = true\n'
         yield f'[mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}\ncommands = true\n'
+        yield "[limits]\nown_per_minute = 1000\nown_per_hour = 10000\nordered_per_hour = 10000\nordered_per_day = 10000\n"
         yield '[clock]\nsource = "vouched"\n\n[[scheme]]\nbilling_s = 2\ninstant_s = 5\nswitch_s = 5\n'
         yield f'[[tariff]]\nid = "flat"\ncurrency = "CNY"\nkind = "flat"\nprice = "{PRICE}"\n'
         yield f'[[line]]\nid = "bus"\nkind = "tcp"\nhost = "127.0.0.1"\nport = {self.bus_port}\nbaud = 9600\n'

@@ -19,6 +19,8 @@ CONFIG = """
 id = "G1"
 data = "data"
 zone = "UTC"
+[store]
+reserve_mib = 0
 [http]
 listen = "127.0.0.1:{port}"
 [bank]

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,9 +20,10 @@ from gateway.adapters.http.body import checked, read_object
 from gateway.adapters.http.problems import KINDS, Problem, unavailable
 from gateway.adapters.http.reads import Reads
 from gateway.adapters.http.views import PROBLEM_DOCUMENT, as_json
+from gateway.domain.records import Payment
 from gateway.domain.requests import PaymentIdentity, TopUp
 from gateway.domain.units import DECIMALS, parse_money
-from gateway.services.ports import InvalidField, MoneyHeld, Payment, TopUpOutcome, TopUpVerdict, Unavailable
+from gateway.services.ports import InvalidField, MoneyHeld, TopUpOutcome, TopUpVerdict, Tx, Unavailable
 
 ANSWER_WITHIN_S = 4.5
 """We promise an answer within 5 s; later the bank hears `unavailable` and repeats, while the posting goes on."""
@@ -35,12 +36,13 @@ MOST_UNANSWERED = 1024
 class BankUseCases:
     """What the interface can have done. `topup` raises ports.InvalidField, MoneyHeld and Unavailable, `read` the latter.
 
-    held: why no money is taken now, in one sentence; None when it is.
+    held: why no money is taken now, in one sentence; None when it is. heard: told of every call that is a bank's.
     """
 
     topup: Callable[[TopUp], Awaitable[TopUpOutcome]]
     read: Reads
     held: Callable[[], str | None] = lambda: None
+    heard: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class BankApi:
 
     def router(self) -> APIRouter:
         """The routes of /bank/v1, to be hung into an application of guard.new_application."""
-        router = APIRouter(prefix="/bank/v1", tags=["bank"], responses={"default": PROBLEM_DOCUMENT})
+        hear = [Depends(self._hear)]
+        router = APIRouter(prefix="/bank/v1", tags=["bank"], responses={"default": PROBLEM_DOCUMENT}, dependencies=hear)
         envelope: dict[str, object] = {"model": Envelope}
         router.add_api_route(
             "/topups", self.topup, methods=["POST"], response_class=Response, openapi_extra=_BODY,
@@ -110,6 +113,9 @@ class BankApi:
             router.add_api_route(path, handler, methods=["GET"], response_class=Response, responses={200: {"model": model}})
         return router
 
+    async def _hear(self) -> None:
+        self._cases.heard()
+
     async def topup(self, request: Request, x_bank: BankHeader = "demo") -> Response:
         """Credit an account once. First time 201; the same identity and content again 200 with the same receipt."""
         topup = topup_of(checked(TopUpForm, await read_object(request)), x_bank, self._today())
@@ -119,17 +125,17 @@ class BankApi:
             raise Problem("serial_conflict", detail, field=outcome.field)
         if outcome.payment.status != "posted":
             raise _stored_problem(outcome.payment)
-        return _envelope(outcome.payment, 201 if outcome.verdict is TopUpVerdict.POSTED else 200)
+        return _envelope(outcome.payment, 201 if outcome.verdict is TopUpVerdict.POSTED else 200, outcome.delivery)
 
     async def query(self, serial: Serial, institution: Institution = "", x_bank: BankHeader = "demo") -> Response:
         """What is booked under a serial: the same envelope as the payment's answer; a stored refusal carries its problem."""
         identity = PaymentIdentity(x_bank, institution, "", serial)
-        payment = await self._cases.read(lambda tx: tx.payment(identity))
+        payment, delivery = await self._cases.read(lambda tx: _booked(tx, identity))
         if payment is None and (waits := self._cases.held()) is not None:
             raise unavailable(f"serial {serial} is not booked in what was restored, which proves nothing: {waits}")
         if payment is None:
             raise Problem("not_found", f"nothing is booked under serial {serial} now")
-        return _envelope(payment, 200)
+        return _envelope(payment, 200, delivery)
 
     async def account(self, account: AccountId) -> Response:
         """Who would be paid for, with the name masked, and what may be paid in now."""
@@ -214,9 +220,16 @@ def _stored_problem(payment: Payment) -> Problem:
     return Problem(code, payment.detail or KINDS[code].title)
 
 
-def _envelope(payment: Payment, status: int) -> Response:
+def _booked(tx: Tx, identity: PaymentIdentity) -> tuple[Payment | None, str]:
+    """The payment, and where its credit is."""
+    payment = tx.payment(identity)
+    found = None if payment is None or payment.entry is None else tx.delivery(f"delivery-{payment.entry}")
+    return payment, "none" if found is None else found.state.value
+
+
+def _envelope(payment: Payment, status: int, delivery: str) -> Response:
     """The stored receipt goes out byte for byte: it is spliced in, never parsed and written anew."""
-    members = [f'"receipt": {payment.receipt or "null"}', f'"payment": "{payment.status}"', '"delivery": "none"']
+    members = [f'"receipt": {payment.receipt or "null"}', f'"payment": "{payment.status}"', f'"delivery": "{delivery}"']
     if payment.status == "refused":
         members.append(f'"problem": {json.dumps(_stored_problem(payment).document())}')
     return Response("{" + ", ".join(members) + "}", status, {"cache-control": "no-store"}, "application/json")

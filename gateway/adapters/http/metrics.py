@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,17 +11,29 @@ from prometheus_client.registry import Collector
 
 from gateway.adapters.http.status import LineStatus, Status
 from gateway.adapters.lines.manner import BUCKETS_MS
+from gateway.domain.notices import NoticeState
+from gateway.domain.records import OutboxState
 from gateway.domain.schemes import WHOLE, Completeness
-from gateway.services.ports import OutboxState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Notices by channel and state, and findings by kind."""
+
+    notices: Mapping[tuple[str, NoticeState], int]
+    findings: Mapping[str, int]
+
+
+NOTHING_TOLD = Told({}, {})
 
 
 class _Snapshot(Collector):
     """One scrape; `outbox` None: the store cannot be read now, its numbers are left out rather than guessed."""
 
-    def __init__(self, status: Status, outbox: OutboxState | None, collected: Sequence[Completeness]) -> None:
-        self._status, self._outbox, self._collected = status, outbox, collected
+    def __init__(self, status: Status, outbox: OutboxState | None, collected: Sequence[Completeness], told: Told) -> None:
+        self._status, self._outbox, self._collected, self._told = status, outbox, collected, told
 
     def collect(self) -> Iterator[Metric]:
         counters, health, broker = self._status.counters(), self._status.health(), self._status.broker()
@@ -39,6 +52,7 @@ class _Snapshot(Collector):
             yield CounterMetricFamily("wattgate_outbox_published", "Messages ever handed to the broker", self._outbox.published)
         yield from _lines(self._status.lines())
         yield from _collected(self._collected)
+        yield from _told(self._told)
 
 
 def _lines(lines: Iterable[LineStatus]) -> Iterator[Metric]:
@@ -103,8 +117,20 @@ def _collected(rows: Sequence[Completeness]) -> Iterator[Metric]:
     yield from (share, expected)
 
 
-def exposition(status: Status, outbox: OutboxState | None, collected: Sequence[Completeness] = ()) -> bytes:
+def _told(told: Told) -> Iterator[Metric]:
+    notices = GaugeMetricFamily("wattgate_notices", "Notices of the last day and a half, by state", labels=["channel", "state"])
+    for (channel, state), count in sorted(told.notices.items()):
+        notices.add_metric([channel, state.value], count)
+    findings = GaugeMetricFamily("wattgate_findings", "What needs a person now", labels=["kind"])
+    for kind, count in sorted(told.findings.items()):
+        findings.add_metric([kind], count)
+    yield from (notices, findings)
+
+
+def exposition(
+    status: Status, outbox: OutboxState | None, collected: Sequence[Completeness] = (), told: Told = NOTHING_TOLD
+) -> bytes:
     """The whole scrape."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(status, outbox, collected))
+    registry.register(_Snapshot(status, outbox, collected, told))
     return generate_latest(registry) + "".join(_latencies(status.latencies())).encode("ascii")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
@@ -12,12 +13,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from gateway.adapters.http.auth import OperatorAuth
+from gateway.adapters.http.auth import OperatorAuth, person_of
 from gateway.adapters.http.body import checked, read_object
 from gateway.adapters.http.history import BalanceHistory, balance_history
-from gateway.adapters.http.metrics import CONTENT_TYPE, exposition
+from gateway.adapters.http.metrics import CONTENT_TYPE, NOTHING_TOLD, Told, exposition
 from gateway.adapters.http.problems import Problem
 from gateway.adapters.http.reads import Reads
+from gateway.adapters.http.server import is_loopback
 from gateway.adapters.http.status import LineStatus, Status
 from gateway.adapters.http.stream import Stream
 from gateway.adapters.http.views import (
@@ -40,11 +42,13 @@ from gateway.adapters.http.views import (
     rfc3339,
 )
 from gateway.domain.meters import Account
+from gateway.domain.notices import MOST_AGE_MS
+from gateway.domain.records import OutboxState
 from gateway.domain.requests import SupplyOrder
 from gateway.domain.schemes import Completeness
 from gateway.domain.slots import DAY_MS
 from gateway.domain.supply import Verb
-from gateway.services.ports import OutboxState, SupplyAnswer, Tx, Unavailable
+from gateway.services.ports import SupplyAnswer, Tx, Unavailable
 
 ORDER_LIVES_MS = 10 * 60 * 1000
 """A person's order that no line could carry out by then is dead: who wanted it has gone to look."""
@@ -89,14 +93,24 @@ class OutboxView:
     connected: bool
 
 
+FactName = Annotated[StrictStr, Field(pattern="^(contract|event|plan)$")]
+FactText = Annotated[StrictStr, Field(max_length=200)]
+
+
 class OrderForm(BaseModel):
-    """The body of an order. `id` makes it idempotent; a cut names its cause; `reason` is for the log, in one's own words."""
+    """The body of an order. `id` makes it idempotent; a cut names its cause; `reason` is for the log, in one's own words.
+
+    facts: what the cause needs besides (contract, event, plan). danger_to_life: an emergency that stands above every protection,
+    ordered on the gateway's own machine.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     id: StrictStr | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["order-17"])
     cause: StrictStr = Field("operator", pattern=r"^[a-z_]{1,40}$", examples=["emergency"])
     reason: StrictStr = Field(min_length=1, max_length=500, examples=["fire brigade asked for it"])
+    facts: dict[FactName, FactText] = Field(default_factory=dict, examples=[{"contract": "C-7", "event": "DR-11"}])
+    danger_to_life: bool = False
 
 
 Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -138,9 +152,9 @@ class OperatorApi:
             guarded.add_api_route(path, handler, methods=["GET"], response_class=Response, responses={200: {"model": model}})
         guarded.add_api_route("/metrics", self.metrics, methods=["GET"], response_class=Response)
         guarded.add_api_route("/api/v1/stream", self.watch, methods=["GET"], response_class=Response)
-        for verb, order in (("cut", self.cut), ("restore", self.restore), ("allow_close", self.allow_close)):
+        for order in (self.cut, self.restore, self.allow_close, self.alarm, self.alarm_off):
             guarded.add_api_route(
-                f"/api/v1/meters/{{meter}}/{verb}", order, methods=["POST"], response_class=Response, openapi_extra=_BODY,
+                f"/api/v1/meters/{{meter}}/{order.__name__}", order, methods=["POST"], response_class=Response, openapi_extra=_BODY,
                 status_code=202, responses={202: {"model": CommandView}},
             )  # fmt: skip
         router.include_router(guarded)
@@ -157,12 +171,15 @@ class OperatorApi:
         """Prometheus text; without the outbox while the store cannot be read."""
         outbox: OutboxState | None
         collected: Sequence[Completeness] = ()
+        told = NOTHING_TOLD
         since, until = (rfc3339(self._now_ms() + days * DAY_MS)[:10] for days in (-2, 1))
         try:
-            outbox, collected = await self._cases.read(lambda tx: (tx.outbox_state(), tx.completeness(since, until)))
+            outbox, collected, told = await self._cases.read(
+                lambda tx: (tx.outbox_state(), tx.completeness(since, until), _told(tx, self._now_ms()))
+            )
         except Unavailable:
             outbox = None
-        return Response(exposition(self._status, outbox, collected), headers={"content-type": CONTENT_TYPE})
+        return Response(exposition(self._status, outbox, collected, told), headers={"content-type": CONTENT_TYPE})
 
     async def meters(self, limit: Limit = 1000, after: After = "") -> Response:
         """Meters in the order of their ids."""
@@ -255,20 +272,37 @@ class OperatorApi:
         """Let the customer close the switch. Answers like a cut."""
         return await self._order(request, meter, Verb.ALLOW_CLOSE)
 
+    async def alarm(self, request: Request, meter: Id) -> Response:
+        """Sound the alarm of the meter itself: 202 with the command, done when the meter is seen to alarm."""
+        return await self._order(request, meter, Verb.ALARM)
+
+    async def alarm_off(self, request: Request, meter: Id) -> Response:
+        """Take the meter's alarm back. Answers like an alarm."""
+        return await self._order(request, meter, Verb.ALARM_OFF)
+
     async def _order(self, request: Request, meter: str, verb: Verb) -> Response:
         form = checked(OrderForm, await read_object(request))
         if await self._cases.read(lambda tx: tx.meter(meter)) is None:
             raise Problem("not_found", f"meter {meter} is not known here")
         expires_ms = self._now_ms() + ORDER_LIVES_MS
-        order = SupplyOrder(form.id or self._cases.new_id(), meter, verb, form.cause, "operator", expires_ms)
+        who = person_of(request).who
+        ident, danger = form.id or self._cases.new_id(), form.danger_to_life
+        if danger and not is_loopback(request.client.host if request.client else ""):
+            raise Problem("forbidden", "an order for danger to life is given on the gateway's own machine")
+        order = SupplyOrder(ident, meter, verb, form.cause, "operator", expires_ms, who, "", danger, form.facts, form.reason)
         answer = await self._cases.order(order)
-        log.info("ordered", id=order.id, meter=meter, verb=verb.value, cause=form.cause, reason=form.reason, refused=answer.refused)
+        what = {"id": order.id, "by": who, "meter": meter, "verb": verb.value, "cause": form.cause, "reason": form.reason}
+        log.info("ordered", **what, refused=answer.refused)
         if answer.command is None or answer.refused is not None:
             raise Problem("refused", answer.refused or "no command came of it", extra={"id": order.id})
         return as_json(command_view(answer.command), 202)
 
     def _since(self, since: AwareDatetime | None) -> int:
         return self._now_ms() - DEFAULT_SPAN_MS if since is None else int(since.timestamp() * 1000)
+
+
+def _told(tx: Tx, now_ms: int) -> Told:
+    return Told(tx.notice_counts(now_ms - MOST_AGE_MS), Counter(finding.kind.value for finding in tx.findings()))
 
 
 def _found(value: T | None, what: str) -> T:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.adapters.http.auth import OperatorAuth
+from gateway.adapters.http.auth import OperatorAuth, answers_for
 from gateway.adapters.http.bank import TopUpForm, topup_of
 from gateway.adapters.http.body import checked, read_object
 from gateway.adapters.http.problems import Problem
@@ -31,11 +31,11 @@ log = structlog.get_logger()
 
 
 class ReleaseForm(BaseModel):
-    """Whose word it is."""
+    """Whose word it is, by default that of the person that asks."""
 
     model_config = ConfigDict(extra="forbid")
 
-    by: StrictStr = Field(min_length=1, max_length=200, examples=["Li Wei, accounts office"])
+    by: StrictStr | None = Field(None, min_length=1, max_length=200, examples=["Li Wei, accounts office"])
 
 
 class BankForm(ReleaseForm):
@@ -122,35 +122,37 @@ class ReopenApi:
             micro = parse_money(form.total, form.currency)
         except ValueError as error:
             raise Problem("invalid", str(error), field="total") from None
-        agreed = BankAgreed(form.bank, first, last, form.currency, form.count, micro, form.by)
-        return await self._done(await self._cases.agree_bank(agreed), act="bank", by=form.by)
+        agreed = BankAgreed(form.bank, first, last, form.currency, form.count, micro, answers_for(request, form.by))
+        return await self._done(await self._cases.agree_bank(agreed), act="bank", by=agreed.by)
 
     async def centre(self, request: Request) -> Response:
         """How far the centre has received. 409 with the reason where that cannot be."""
         form = checked(CentreForm, await read_object(request))
         if form.seq is None and not form.reason:
             raise Problem("invalid", "say the centre's last number, or why there is none", field="seq")
-        agreed = CentreAgreed(form.seq, form.by, form.reason)
-        return await self._done(await self._cases.agree_centre(form.epoch, agreed), act="centre", by=form.by)
+        agreed = CentreAgreed(form.seq, answers_for(request, form.by), form.reason)
+        return await self._done(await self._cases.agree_centre(form.epoch, agreed), act="centre", by=agreed.by)
 
     async def payments(self, request: Request) -> Response:
         """Bring in what the restored ledger lacks, all of it or nothing; what it has is not booked again."""
         form = checked(PaymentsForm, await read_object(request))
         topups = [topup_of(payment, form.bank, date.fromisoformat(_day(payment.accounting_date, "accounting_date")))
                   for payment in form.payments]  # fmt: skip
-        came = await self._cases.bring_in(topups, form.by)
+        by = answers_for(request, form.by)
+        came = await self._cases.bring_in(topups, by)
         if isinstance(came, str):
             raise Problem("refused", came)
-        log.info("reopen", act="payments", by=form.by, new=came)
+        log.info("reopen", act="payments", by=by, new=came)
         return await self._view(new=came)
 
     async def release(self, request: Request) -> Response:
         """Money is taken again. 409 with what is missing."""
         form = checked(ReleaseForm, await read_object(request))
-        missing = await self._cases.release(form.by)
+        by = answers_for(request, form.by)
+        missing = await self._cases.release(by)
         if missing:
             raise Problem("refused", "; ".join(missing), extra={"missing": list(missing)})
-        return await self._done(None, act="release", by=form.by)
+        return await self._done(None, act="release", by=by)
 
     async def _done(self, refused: str | None, *, act: str, by: str) -> Response:
         log.info("reopen", act=act, by=by, refused=refused)

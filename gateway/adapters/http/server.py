@@ -52,7 +52,7 @@ class Listener:
     """
 
     def __init__(self, app: ASGIApp, host: str, port: int, *, before_stop: Callable[[], None] | None = None) -> None:
-        self._socket = _bind(host, port)
+        self.app, self._socket = app, _bind(host, port)
         self._before_stop = before_stop
         config = uvicorn.Config(
             app,
@@ -77,6 +77,11 @@ class Listener:
         """Where a browser on this machine finds it."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
         return f"http://{host}:{self.port}"
+
+    @property
+    def accepting(self) -> bool:
+        """Whether calls are taken: the port is ours, and nobody has asked to end."""
+        return self._socket.fileno() != -1 and not self._server.should_exit
 
     async def serve(self) -> None:
         """Answers until `stop` was called or the task is cancelled; open requests get one second to end."""

@@ -15,9 +15,10 @@ from gateway.domain import ledger
 from gateway.domain.ledger import PostedEntry
 from gateway.domain.meters import Account, Meter
 from gateway.domain.readings import Item
+from gateway.domain.records import StoredEvent, StoredReading
 from gateway.domain.supply import Command, CommandState
 from gateway.domain.units import MICRO, format_money
-from gateway.services.ports import StoredEvent, StoredReading, Tx
+from gateway.services.ports import Tx
 
 PROBLEM_DOCUMENT: dict[str, object] = {
     "description": "What is wrong, as an RFC 9457 problem document",

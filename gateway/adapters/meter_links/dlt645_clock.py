@@ -47,9 +47,7 @@ class _Shown:
 class Dlt645Clock:
     """One meter's clock. identifiers: date and time, or both in one. zone: the time that it ought to show."""
 
-    def __init__(
-        self, asker: Asker, address: str, identifiers: Sequence[str], preamble: int, zone: str, clock: WallClock
-    ) -> None:
+    def __init__(self, asker: Asker, address: str, identifiers: Sequence[str], preamble: int, zone: str, clock: WallClock) -> None:
         self._asker, self._address, self._identifiers, self._preamble = asker, address, identifiers, preamble
         self._zone, self._clock = zone, clock
         self._shown: _Shown | None = None

@@ -8,27 +8,38 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from gateway.adapters.crypto_service import Crypto
 from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, Driver, Garbled, NoAnswer, Timed, WallClock
 from gateway.adapters.lines.manner import MannerState
 from gateway.adapters.meter_links.dlt645_clock import Dlt645Clock
+from gateway.adapters.meter_links.dlt645_control import ACTIONS, look_at_signs
+from gateway.adapters.meter_links.dlt645_guard import TripGuard
 from gateway.adapters.meter_links.dlt645_history import Dlt645History
+from gateway.adapters.meter_links.dlt645_parameters import read_parameters, write_parameter
+from gateway.adapters.meter_links.dlt645_wallet import Dlt645Wallet
 from gateway.adapters.meter_links.outcomes import Asker, Turns, Unfit, never_raises, power_w, reading
 from gateway.domain.jobs import (
     Answered,
     ClockReadJob,
     ClockSeen,
     ClockSetJob,
+    ControlJob,
+    ControlReadJob,
     Group,
     HistoryJob,
     Job,
+    ParameterReadJob,
+    ParameterWriteJob,
     ReadbackJob,
     ReadJob,
     SwitchJob,
+    WalletReadJob,
+    WalletWriteJob,
 )
 from gateway.domain.meters import Contact
 from gateway.domain.readings import Reading
-from gateway.domain.supply import SwitchReading, Verb
-from protocols.dlt645.master import Action, Control, Read, ReadAnswer, Write, relay_state
+from gateway.domain.supply import SwitchReading
+from protocols.dlt645.master import Control, Read, ReadAnswer, Write, relay_state
 from protocols.errors import Malformed, ProtocolError, Refused, RequestError
 from protocols.exchange import Exchange
 from protocols.profiles import InternalSwitch, MeterProfile, ProfileError
@@ -38,8 +49,9 @@ REFUSED_PASSWORDS = 2
 REFUSED_WITHIN_S = 24 * 3600
 """At most two refused passwords per meter and day: a third could lock the meter (prepayment.md 9)."""
 
-ACTIONS = {Verb.CUT: Action.CUT, Verb.RESTORE: Action.CLOSE, Verb.ALLOW_CLOSE: Action.ALLOW_CLOSE}
 POWER = "0203"
+CONTROLLED = "dlt645-2007"
+"""The protocol that has control 1C."""
 FIRST_OF = {f"02{n:02}": "00" if 3 <= n <= 6 else "01" for n in range(1, 10)}
 """How the blocks of instantaneous values begin: powers and their factors with a total, others with phase A (dlt645.md 8.3)."""
 
@@ -70,7 +82,10 @@ class PasswordBook(Protocol):
 
 
 class Dlt645Link:
-    """One meter. address: 1 to 12 digits. password_class: another than the profile's. operator: 8 digits. zone: of its clock."""
+    """One meter. address: 1 to 12 digits. password_class: another than the profile's. operator: 8 digits. zone: of its clock.
+
+    crypto: makes the MACs of its wallet; None where none is configured.
+    """
 
     def __init__(
         self,
@@ -86,20 +101,26 @@ class Dlt645Link:
         gap_ms: int = GAP_MS,
         first_byte_timeout_ms: int = FIRST_BYTE_MS,
         zone: str = "Asia/Shanghai",
+        crypto: Crypto | None = None,
     ) -> None:
         if profile.dlt645 is None:
             raise ProfileError(f"profile {profile.name} is {profile.protocol} and cannot be used for a DL/T 645 meter")
         self._reads, self._switches = profile.dlt645, isinstance(profile.switch, InternalSwitch)
+        self._spoken = profile.protocol
         self._meter, self._address = meter, address.zfill(12)
         self._clock, self._passwords, self._operator = clock, passwords, operator
         self._password_class = password_class or self._reads.password_class
-        self._asker = Asker(
-            driver, gap_ms=gap_ms, first_byte_timeout_ms=first_byte_timeout_ms, preamble=self._reads.preamble
-        )
+        self._asker = Asker(driver, gap_ms=gap_ms, first_byte_timeout_ms=first_byte_timeout_ms, preamble=self._reads.preamble)
         self._instant = Turns(self._reads.instant, lambda di: di.startswith(POWER))
         self._meter_clock = Dlt645Clock(self._asker, self._address, self._reads.clock, self._reads.preamble, zone, clock)
         self._refused_at: list[float] = []
+        self._guard = TripGuard(self._read, clock.now_ms)
         self._history = Dlt645History(meter, profile, zone, clock=clock, ask=self._read, live=self._bill)
+        form, preamble = profile.wallet, self._reads.preamble
+        self._wallet = (
+            None if form is None
+            else Dlt645Wallet(self._asker, self._address, form, crypto, self._read, self._bill, operator, preamble)
+        )  # fmt: skip
 
     @property
     def clock_seen(self) -> ClockSeen | None:
@@ -126,18 +147,37 @@ class Dlt645Link:
             case ReadJob(group=Group.SWITCH) if self._switches:
                 answer = await self._read(self._reads.status[0])
                 return Answered(reading(self._meter, [_items(answer)]), _switch(answer, None))
+            case ControlReadJob():
+                return Answered(signs=await look_at_signs(self._reads.status, self._reads.signs, self._read, self._clock.now_ms))
+            case ControlJob() if self._spoken == CONTROLLED:
+                await self._order(job)
+                return Answered()
+            case ControlJob():
+                raise Unfit(f"meter {self._meter} speaks {self._spoken}, which has no order for it: {job.verb}")
             case ReadbackJob() if self._switches:
                 answer = await self._read(self._reads.status[0])
                 load = await self._load()
                 shown = None if load is None else reading(self._meter, [load])
-                return Answered(shown, _switch(answer, None if load is None else power_w(load.value)))
+                return Answered(shown, await self._guard.explain(_switch(answer, None if load is None else power_w(load.value))))
             case SwitchJob() if self._switches:
                 await self._order(job)
+                self._guard.ordered(job.verb)
                 return Answered()
             case ClockReadJob():
                 return Answered(clock=await self._meter_clock.look())
             case ClockSetJob():
                 return Answered(clock=await self._meter_clock.correct(self._write))
+            case WalletReadJob() if self._wallet is not None:
+                return Answered(wallet=await self._wallet.look(job))
+            case WalletWriteJob() if self._wallet is not None:
+                await self._wallet.write(job)
+                return Answered()
+            case WalletReadJob() | WalletWriteJob():
+                raise Unfit(f"meter {self._meter} has no wallet in its profile")
+            case ParameterReadJob():
+                return await read_parameters(job, self._read)
+            case ParameterWriteJob():
+                return await write_parameter(job, self._write)
             case SwitchJob():
                 raise Unfit(f"meter {self._meter} has no switch in its profile")
         raise RequestError(f"the profile of meter {self._meter} has nothing for this job")

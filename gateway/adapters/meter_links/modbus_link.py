@@ -9,7 +9,7 @@ from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, Driver, NoAnswe
 from gateway.adapters.lines.manner import MannerState
 from gateway.adapters.meter_links.outcomes import Asker, Turns, Unfit, never_raises, power_w, reading
 from gateway.adapters.meter_links.sections import Answers, Section, Shape
-from gateway.domain.jobs import Answered, Group, HistoryJob, Job, ReadbackJob, ReadJob, SwitchJob, Want
+from gateway.domain.jobs import Answered, ControlJob, Group, HistoryJob, Job, ReadbackJob, ReadJob, SwitchJob, Want
 from gateway.domain.meters import Contact
 from gateway.domain.supply import STARTING_POWER_W, SwitchReading, Verb
 from protocols.errors import Malformed, ProtocolError, RequestError
@@ -75,6 +75,8 @@ class ModbusLink:
                 answers = await self._read([self._instant.current])
                 self._instant.advance()
                 return Answered(reading(self._meter, answers))
+            case ControlJob():
+                raise Unfit(f"meter {self._meter} has no register by which it could be told: {job.verb}")
             case ReadJob(group=Group.SWITCH) | ReadbackJob() if self._switch is not None:
                 return Answered(switch=await self._look(self._switch))
             case SwitchJob() if self._switch is not None:
@@ -135,6 +137,9 @@ class ModbusLink:
             return SwitchReading(_contact(back.is_closed(bit.value[0])), "feedback", bit.answered_ms, await self._load())
         closed, at_ms = await self._ordered(switch)
         load_w = await self._load()
+        if closed is None:  # it goes by its own balance, as a prepaid meter that nobody has forced yet
+            flows = load_w is not None and load_w > STARTING_POWER_W
+            return SwitchReading(Contact.CLOSED if flows else Contact.UNKNOWN, "load" if flows else "relay_bit", at_ms, load_w)
         if self._ordered_closed not in (None, closed):
             return SwitchReading(_contact(closed), "relay_bit", at_ms, load_w)
         return SwitchReading(_contact(closed), "load" if self._proves(closed, load_w) else "command_only", at_ms, load_w)
@@ -145,16 +150,13 @@ class ModbusLink:
             return False
         return load_w > STARTING_POWER_W or (not closed and self._flowed)
 
-    async def _ordered(self, switch: Switch) -> tuple[bool, int]:
-        """What the device says it was last told, and when it said so."""
+    async def _ordered(self, switch: Switch) -> tuple[bool | None, int]:
+        """What the device says it was last told, and when it said so; None where its registers are neither order."""
         if isinstance(switch, CoilSwitch):
             bit = await self._bit(1, switch.address)
             return bit.value[0] != switch.inverted, bit.answered_ms
         words = await self._words(switch.read_function, switch.read_address, switch.read_count)
-        closed = switch.told(words.value)
-        if closed is None:
-            raise Malformed(f"the relay of meter {self._meter} shows {list(words.value)}, which is neither open nor closed")
-        return closed, words.answered_ms
+        return switch.told(words.value), words.answered_ms
 
     async def _load(self) -> int | None:
         """The load in W, None when the device does not tell."""
@@ -176,9 +178,7 @@ class ModbusLink:
         return await self._poll((function, count), lambda: self._registers(function, address, count), 2 * count)
 
     async def _bit(self, function: int, address: int) -> Timed[tuple[bool, ...]]:
-        return await self._poll(
-            (function, 1), lambda: ReadBits(self._unit, function, address, 1, self._framing, self._number()), 1
-        )
+        return await self._poll((function, 1), lambda: ReadBits(self._unit, function, address, 1, self._framing, self._number()), 1)
 
     def _number(self) -> int:
         return self._asker.driver.next_number()

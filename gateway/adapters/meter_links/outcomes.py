@@ -21,6 +21,7 @@ from protocols.quantities import Measurement, quantity
 P = ParamSpec("P")
 T = TypeVar("T")
 
+
 class NotSent(Exception):
     """Something failed before the order could be sent; the cause says what."""
 

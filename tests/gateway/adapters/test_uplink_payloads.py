@@ -8,7 +8,7 @@ import pytest
 
 from gateway.adapters.uplink_payloads import Payloads, pseudonym
 from gateway.domain.events import Json, Outgoing, Topic
-from gateway.services.ports import OutboxRow
+from gateway.domain.records import OutboxRow
 from protocols.uplink import messages
 from protocols.uplink.messages import PAYLOAD_LIMIT
 from protocols.uplink.topics import NATIVE, Up, UpTopic

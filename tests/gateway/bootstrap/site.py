@@ -31,14 +31,18 @@ class Plan:
     currency: str = "CNY"
     profile: str = "dlt645-single"
     head: str = '[gateway]\nid = "G1"\nzone = "Asia/Shanghai"\npasswords = "passwords.toml"\n'
+    store: str = "[store]\nreserve_mib = 0\n"
     http: str = '[http]\nlisten = "127.0.0.1:0"\n'
     scheme: str = f"[[scheme]]\nbilling_s = {LONG_S}\ninstant_s = {LONG_S}\nswitch_s = {LONG_S}\n" + "".join(
         f'[[scheme]]\nid = "{shipped}"\nenabled = false\n' for shipped in ("day", "month", "curve", "events")
     )
-    tail: str = '[clock]\nsource = "vouched"\nkeep_meters = false\n'
+    tail: str = (
+        "[limits]\nown_per_minute = 1000\nown_per_hour = 10000\nordered_per_hour = 10000\nordered_per_day = 10000\n"
+        '[clock]\nsource = "vouched"\nkeep_meters = false\n'
+    )
 
     def text(self) -> str:
-        parts = [self.head, self.http, self.tail, self.scheme]
+        parts = [self.head, self.store, self.http, self.tail, self.scheme]
         parts.append(f'[[tariff]]\nid = "flat"\ncurrency = "{self.currency}"\nkind = "flat"\nprice = "{self.tariff}"\n')
         for id in sorted(set(self.accounts.values())):
             parts.append(

@@ -89,7 +89,7 @@ async def test_pain_33_a_configuration_that_does_not_validate_changes_nothing_an
         (lambda plan: setattr(plan, "head", plan.head.replace("Shanghai", "Tokyo")), "gateway.zone"),
         (lambda plan: setattr(plan, "tail", plan.tail + 'meter_zone = "Asia/Tokyo"\n'), "clock.meter_zone"),
         (lambda plan: setattr(plan, "http", '[http]\nlisten = "127.0.0.1:1"\n'), "http.listen"),
-        (lambda plan: setattr(plan, "tail", plan.tail + '[store]\nurl = "other.db"\n'), "store.url"),
+        (lambda plan: setattr(plan, "store", plan.store + 'url = "other.db"\n'), "store.url"),
         (lambda plan: setattr(plan, "tail", plan.tail + '[mqtt]\nhost = "127.0.0.1"\n'), "mqtt"),
         (lambda plan: setattr(plan, "tail", plan.tail + "[bank]\nenabled = false\n"), "bank.enabled"),
     ],

@@ -260,6 +260,21 @@ def test_a_payment_by_hand_is_booked_once(here: Here) -> None:
     assert again.code == 0 and "was booked before" in again.out, again
 
 
+def test_the_stop_switch_and_the_quarantine_by_hand(here: Here) -> None:
+    config = ("-c", "rests.toml")
+    assert here("stop-cuts", "--reason", "a wrong tariff", *config).out == "cuts are stopped\n"
+    here("cut", "m1", "--cause", "emergency", *config).refused("cuts are stopped: a wrong tariff (console)")
+    assert here("resume-cuts", "--reason", "it is right again", *config).out == "cuts go on\n"
+    here("resume-cuts", "--reason", "again", *config).refused("cuts are not stopped")
+    here("cut", "m1", "--cause", "theft_by_two_people", *config).refused("it needs a second person", "wattgate quarantine release")
+    listed = here("quarantine", "list", *config).out
+    assert "m1 theft_by_two_people  by console" in listed
+    command = listed.split()[0]
+    here("quarantine", "release", command, *config).refused("another person must approve it")
+    assert here("quarantine", "refuse", command, "--reason", "no", *config).out == f"{command}: refused\n"
+    assert here("quarantine", "list", *config).out == ""
+
+
 def test_protection_by_hand(here: Here) -> None:
     by = ("--owner", "Li Wei", "--reason", "oxygen concentrator", "-c", "rests.toml")
     ran = here("protect", "A-1", "--for", "7d", *by)
@@ -271,8 +286,13 @@ def test_protection_by_hand(here: Here) -> None:
     here("protect", "A-1", *by).refused("--for 7d", code=2)
     here("protect", "A-1", "--for", "long", *by).refused("no span", code=2)
     here("protect", "A-9", "--for", "1h", *by).refused("A-9 is not known")
-    assert here("unprotect", "A-1", *by).out == "A-1: not protected any more\n"
-    here("unprotect", "A-1", *by).refused("is not protected")
+    waits = here("unprotect", "A-1", *by).out
+    assert waits.startswith("A-1: waits for a second person: wattgate approve yes ")
+    ident = waits.split()[-1]
+    assert f"{ident}  unprotect A-1  by console" in here("approve", "list", "-c", "rests.toml").out
+    here("approve", "yes", ident, "-c", "rests.toml").refused("console asked for it: another person must approve it")
+    assert here("approve", "no", ident, "--reason", "not yet", "-c", "rests.toml").out == f"{ident}: refused\n"
+    here("approve", "yes", ident, "-c", "rests.toml").refused("it is decided already: refused")
 
 
 def test_what_is_not_over_in_time_waits_for_the_next_start(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from gateway.adapters.lines.driver import Driver
 from gateway.adapters.meter_links.dlt645_link import Dlt645Link, Password
@@ -23,7 +24,7 @@ from gateway.domain.supply import Command, Verb
 from gateway.entrypoints.line_loop import Housekeeping, Line, LineLoop, Link, Wake
 from gateway.services.order_supply import order_supply
 from gateway.services.plan import LinePlan, Poll
-from gateway.services.ports import Site, SupplyAnswer, Tx, Unavailable
+from gateway.services.ports import Essential, Site, SupplyAnswer, Tx, Unavailable
 from tests.gateway.price_lists import flat
 from tests.simulation.virtual_loop import VirtualClock
 from tests.simulation.virtual_street import VirtualStreet
@@ -74,12 +75,13 @@ class Bench:
         baud: int = 2400,
         housekeeping: Housekeeping | None = None,
         clock_link: Link | None = None,
+        reserve_bytes: int | None = None,
     ) -> None:
         self.clock, self.wake = VirtualClock(), Wake()
         self._kept = {"rs": (clock_link, housekeeping)}
         self.names = [f"m{n}" for n in range(1, meters + 1)]
         self.street = VirtualStreet({"line": _lines(baud), "meter": [*map(_dlt, self.names), _contactor()]})
-        self.store = Store.open(str(folder / "store.db"), inline=True, rng=Random(1))
+        self.store = Store.open(str(folder / "store.db"), inline=True, rng=Random(1), reserve_bytes=reserve_bytes)
         self.weak = WeakStore(self.store)
         self.drivers = {
             name: Driver(line, baud=baud if name == "rs" else None, clock=self.clock, numbered=name != "rs")
@@ -99,7 +101,7 @@ class Bench:
         }
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> Bench:
+    async def __aenter__(self) -> Self:
         await self.store.write(self._archive)
         self.start(*self.loops)
         return self
@@ -121,12 +123,21 @@ class Bench:
 
     async def order(self, meter: str, verb: Verb, name: str, lives_s: int = 600) -> Command:
         """Order as an operator does, and wake the loops."""
-        now_ms = self.clock.now_ms()
-        order = SupplyOrder(name, meter, verb, "emergency", "operator", now_ms + lives_s * 1000)
-        answer: SupplyAnswer = await self.store.write(lambda tx: order_supply(tx, order, SITE, now_ms))
+        answer = await self.ask(meter, verb, name, lives_s)
         assert answer.command is not None, answer.refused
-        self.wake.notify()
         return answer.command
+
+    async def ask(self, meter: str, verb: Verb, name: str, lives_s: int = 600) -> SupplyAnswer:
+        """The same, with the answer that he gets."""
+        now_ms, site = self.clock.now_ms(), self.site()
+        order = SupplyOrder(name, meter, verb, "emergency", "operator", now_ms + lives_s * 1000)
+        answer: SupplyAnswer = await self.store.write(Essential(lambda tx: order_supply(tx, order, site, now_ms)))
+        self.wake.notify()
+        return answer
+
+    def site(self) -> Site:
+        """The site, as the store's disk is now."""
+        return replace(SITE, disk_ok=self.store.low is None)
 
     def command(self, name: str) -> Command:
         found = self.store.read_now(lambda tx: tx.command(name))
@@ -153,12 +164,10 @@ class Bench:
     def _loop(self, name: str, plan: LinePlan, reads: dict[str, Link], switches: dict[str, Link]) -> LineLoop:
         line: Line = self.drivers[name]
         kept = self._kept.get(name, (None, None))
-        return LineLoop(line, plan, reads, switches, self.weak, lambda: SITE, self.clock, self.wake, *kept)
+        return LineLoop(line, plan, reads, switches, self.weak, self.site, self.clock, self.wake, *kept)
 
     def _dlt645(self, name: str) -> Dlt645Link:
-        return Dlt645Link(
-            self.drivers["rs"], name, _address(name), profile("dlt645-single"), clock=self.clock, passwords=Book()
-        )
+        return Dlt645Link(self.drivers["rs"], name, _address(name), profile("dlt645-single"), clock=self.clock, passwords=Book())
 
     def _modbus(self, line: str, unit: int, model: str) -> ModbusLink:
         return ModbusLink(self.drivers[line], "c1", unit, profile(model), clock=self.clock, framing="tcp", channel=0)
@@ -167,7 +176,7 @@ class Bench:
         tx.save_price_list(flat(500_000))
         for name in [*self.names, "c1"]:
             coil = name == "c1"
-            direct = CreditPolicy(low_micro=0, cut_micro=-10**12, close_micro=-10**12, reconnect_direct=True)
+            direct = CreditPolicy(low_micro=0, cut_micro=-(10**12), close_micro=-(10**12), reconnect_direct=True)
             tx.save_account(Account(f"a-{name}", "Somebody", "CNY", "flat", direct))
             kind, switch_line = (SwitchKind.CONTACTOR, "coils") if coil else (SwitchKind.INTERNAL, "rs")
             line, address, protocol = ("net", "1", "modbus") if coil else ("rs", _address(name), "dlt645-2007")

@@ -161,9 +161,7 @@ async def test_a_guest_that_is_cancelled_during_its_turn_harms_nobody(tmp_path: 
 
 
 @in_virtual_time
-async def test_a_guest_is_told_at_once_that_the_line_or_the_store_is_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_guest_is_told_at_once_that_the_line_or_the_store_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Bench(tmp_path) as bench:
         loop = bench.loops["rs"]
         await asyncio.sleep(5)

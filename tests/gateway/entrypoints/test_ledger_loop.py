@@ -15,11 +15,12 @@ from gateway.adapters.store import Store
 from gateway.domain import ledger
 from gateway.domain.credit import CreditState
 from gateway.domain.events import EventKind
+from gateway.domain.records import Closing
 from gateway.domain.slots import DAY_MS
 from gateway.domain.transfers import Transfer
 from gateway.entrypoints.ledger_loop import LOOK_S, PAUSE_S, PIECE, UNSOUND_S, close_months, expire_transfers
 from gateway.services import transfer
-from gateway.services.ports import Closing, Tx
+from gateway.services.ports import Tx
 from gateway.services.post_entry import post_entry
 from gateway.services.transfer import EXPIRED_AT_ONCE
 from gateway.services.verify_ledger import verify_ledger

@@ -12,10 +12,11 @@ from typing import Literal, TypeVar
 
 from gateway.adapters.store import Store
 from gateway.domain.events import Json, Outgoing, Topic
+from gateway.domain.records import OutboxRow
 from gateway.entrypoints.line_loop import Wake
 from gateway.entrypoints.outbox_loop import Bounds, OutboxLoop
 from gateway.services.acknowledge import EPOCH, acknowledge
-from gateway.services.ports import OutboxRow, Tx, Unavailable
+from gateway.services.ports import Tx, Unavailable
 from tests.simulation.virtual_loop import START_MS, VirtualClock, in_virtual_time
 
 T = TypeVar("T")
@@ -117,9 +118,7 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def house(
-    path: Path, *, by: Literal["central", "broker"] = "central", bounds: Bounds | None = None
-) -> AsyncIterator[House]:
+async def house(path: Path, *, by: Literal["central", "broker"] = "central", bounds: Bounds | None = None) -> AsyncIterator[House]:
     inside = House(path, by, bounds or Bounds())
     running = asyncio.create_task(inside.loop.run())
     try:

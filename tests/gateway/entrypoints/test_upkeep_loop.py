@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from gateway.adapters.timetable import next_fire
 from gateway.domain.jobs import Want
+from gateway.domain.no_cut import NoCutCalendar
 from gateway.domain.price_list import Fee, FeeBasis
 from gateway.domain.readings import Item, Quality, Reading, Source
 from gateway.domain.schemes import Scheme
@@ -91,3 +92,21 @@ async def test_a_round_thins_everything_in_shares_and_ends() -> None:
     await tidy(store, Keep(), SITE, clock)
     assert store.writes - before == 2, "judging the days, and a look at the messages"
     assert ROUND_S > LOOK_S
+
+
+@in_virtual_time
+async def test_a_calendar_that_ends_soon_is_found_without_being_asked() -> None:
+    store, clock = CountingStore(), VirtualClock()
+    store.tx.save_no_cut_calendar(NoCutCalendar("cn", "Asia/Shanghai", (), (), "2026-03-03"))
+    upkeep = asyncio.create_task(keep_up(store, next_fire, lambda: Keep(396, 7, 90), lambda: SITE, clock))
+    await asyncio.sleep(60)
+    assert store.tx.findings() == [], "61 days before its end"
+    clock.set(START_MS + DAY_MS)
+    await asyncio.sleep(60)
+    assert [finding.kind for finding in store.tx.findings()] == ["calendar_ending"]
+    clock.set(START_MS + 62 * DAY_MS)
+    await asyncio.sleep(60)
+    assert [finding.kind for finding in store.tx.findings()] == ["calendar_ended"]
+    upkeep.cancel()
+    with suppress(asyncio.CancelledError):
+        await upkeep

@@ -50,6 +50,13 @@ DOWN = Failed(Fault.LINE_DOWN, "the line is down", certain=True)
 BROKE = Failed(Fault.LINE_DOWN, "the line broke after the first byte")
 OK = Answered()
 
+ENOUGH: dict[str, dict[str, object]] = {
+    "contract_time_table": {"facts": {"plan": "night supply 2026"}},
+    "demand_response": {"facts": {"contract": "C-7", "event": "DR-2026-11-24"}},
+    "theft_by_two_people": {"second": "operator:Wang Fang"},
+}
+"""What an order for this cause must name."""
+
 
 class AnyStore(Protocol):
     """The real store and the one in memory alike."""
@@ -204,8 +211,12 @@ class House:
         id: str = "O-1",
         origin: str = "operator",
         lives_s: int = 600,
+        **more: object,
     ) -> SupplyAnswer:
-        order = SupplyOrder(id, ident, verb, cause, origin, self.now_ms + lives_s * 1000)
+        """more: what else the order says; what its cause needs is named, unless it is given here."""
+        if verb is Verb.CUT and "facts" not in more and "second" not in more:
+            more |= ENOUGH.get(cause, {})
+        order = SupplyOrder(id, ident, verb, cause, origin, self.now_ms + lives_s * 1000, **more)  # type: ignore[arg-type]
         return self.do(lambda tx: order_supply(tx, order, self.site, self.now_ms))
 
     def change(self, ident: str = "A-1", **changes: object) -> None:

@@ -31,6 +31,7 @@ class SimMeter:
     moved_ms: int = -BIT_LATE_MS
     bit: Contact = Contact.CLOSED
     later: tuple[int, str] | None = None
+    alarm: bool = False
 
     @property
     def lit(self) -> bool:
@@ -60,6 +61,9 @@ class SimMeter:
     def obey(self, verb: str, now_ms: int, *, late_ms: int = 0) -> None:
         """A control frame arrived; a later one takes the place of one that has not taken effect."""
         self.until(now_ms)
+        if verb in ("alarm", "alarm_off"):
+            self.alarm = verb == "alarm"
+            return
         self.later = (now_ms + late_ms, verb) if late_ms else None
         if not late_ms:
             self._move(verb, now_ms)

@@ -14,13 +14,14 @@ from gateway.domain.events import Event, EventKind, Topic
 from gateway.domain.jobs import Answered, EventRecord, Failed, Fault, HistoryJob, Want
 from gateway.domain.meters import SwitchKind
 from gateway.domain.readings import Item, Quality, Reading, Source
+from gateway.domain.records import StoredReading
 from gateway.domain.schemes import Scheme, Slot, SlotState, Tally
 from gateway.domain.slots import HOUR_MS, MINUTE_MS
 from gateway.services.collect import due_history, miss_live, record_history
 from gateway.services.completeness import judge_days
 from gateway.services.keep_history import record_past
 from gateway.services.open_slots import load_schemes, open_slots, request_history, something_due
-from gateway.services.ports import Site, StoredReading, Tx
+from gateway.services.ports import Site, Tx
 from gateway.services.record_reading import record_reading
 from gateway.services.verify_ledger import verify_ledger
 from tests.gateway.services import house

@@ -230,7 +230,7 @@ def test_several_small_payments_add_up_to_the_close_amount(house: House) -> None
 def test_an_overdraft_is_used_up_before_the_cut(house: House) -> None:
     policy = replace(POLICY, cut_micro=yuan("-5"))
     house.settle(accounts=[account(policy=policy)], balance="0.01").exhaust(total="10.00")
-    assert (house.balance(), house.account().credit, house.orders()) == ("-4.990000", "low", [])
+    assert (house.balance(), house.account().credit, house.orders()) == ("-4.990000", "emergency", [])
     house.later(minutes=1).block(total="10.02")
     assert (house.balance(), house.account().credit, house.orders()) == ("-5.000000", "exhausted", ["cut queued"])
 

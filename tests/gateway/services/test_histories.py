@@ -16,8 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.adapters.store import Store
 from gateway.domain.jobs import Answered
 from gateway.domain.meters import Contact
-from gateway.domain.supply import Command, CommandState, SwitchReading, Verb
+from gateway.domain.signs import SignsSeen
+from gateway.domain.supply import SIGNS, Command, CommandState, SwitchReading, Verb
 from gateway.services import run_command
+from gateway.services.meter_orders import finish_sign
 from gateway.services.see_switch import see_switch
 from tests.conftest import Figure
 from tests.gateway.price_lists import flat
@@ -38,6 +40,7 @@ ANSWERS = {
     "killed before it arrived": (None, None),
     "killed after it arrived": (None, 0),
 }
+MOVING = [Verb.CUT, Verb.RESTORE, Verb.ALLOW_CLOSE]
 METERS = {"m1": ("A-1", True, True), "m2": ("A-2", False, False), "m3": ("A-2", False, True)}
 meters = st.sampled_from(sorted(METERS))
 customers = st.sampled_from(["A-1", "A-2"])
@@ -139,7 +142,7 @@ class Street(RuleBasedStateMachine):
     def site(self, trusted: bool, path: bool) -> None:
         self.house.site = replace(self.house.site, clock_trusted=trusted, path_alive=path)
 
-    @rule(ident=meters, verb=st.sampled_from(Verb), cause=causes, lives_s=st.sampled_from([30, 600]))
+    @rule(ident=meters, verb=st.sampled_from(MOVING), cause=causes, lives_s=st.sampled_from([30, 600]))
     def order(self, ident: str, verb: Verb, cause: str, lives_s: int) -> None:
         self.orders += 1
         answer = self.house.order(verb, cause, ident=ident, id=f"O-{self.orders}", lives_s=lives_s)
@@ -247,9 +250,13 @@ class Street(RuleBasedStateMachine):
     def read_back(self, command: Command, silent: bool = False) -> None:
         it = self.meters[command.meter]
         it.until(self.house.now_ms)
-        seen = Answered(switch=SwitchReading(it.bit, "relay_bit", self.house.now_ms, it.power_w))
-        outcome = SILENT if silent else seen
-        self.house.do(lambda tx: run_command.finish_readback(tx, command.id, outcome, self.house.site, self.house.now_ms))
+        now_ms = self.house.now_ms
+        if command.verb in SIGNS:
+            shown = SILENT if silent else Answered(signs=SignsSeen(it.alarm, None, now_ms))
+            self.house.do(lambda tx: finish_sign(tx, command.id, shown, now_ms))
+        else:
+            outcome = SILENT if silent else Answered(switch=SwitchReading(it.bit, "relay_bit", now_ms, it.power_w))
+            self.house.do(lambda tx: run_command.finish_readback(tx, command.id, outcome, self.house.site, now_ms))
         self.reads_since[command.id] = self.reads_since.get(command.id, 0) + (not silent)
         after = self.house.command(command.id).state
 
@@ -260,6 +267,8 @@ class Street(RuleBasedStateMachine):
         if after is CommandState.VERIFIED:
             assert stood(Contact.OPEN if command.verb is Verb.CUT else Contact.CLOSED), "verified, but it was not there"
             assert command.verb is not Verb.CUT or it.power_w <= 5, "verified with current flowing"
+        if after is CommandState.DONE:
+            assert it.alarm is (command.verb is Verb.ALARM), "done, but the meter does not show it"
         if after is CommandState.ALLOWED:
             assert stood(Contact.ALLOWED), "allowed, but it was not"
         self.audit()
@@ -290,7 +299,9 @@ class Street(RuleBasedStateMachine):
     @invariant()
     def no_switch_has_two_orders(self) -> None:
         if hasattr(self, "house"):
-            assert all(len(self.house.open(ident)) <= 1 for ident in METERS)
+            for ident in METERS:
+                under_way = [command.verb in SIGNS for command in self.house.open(ident)]
+                assert len(under_way) == len({*under_way}), "at most one for the switch, and one for the alarm"
 
     def teardown(self) -> None:
         if not hasattr(self, "house"):
@@ -402,7 +413,7 @@ def walk(street: Street, rng: Random, steps: int) -> None:
             case 12:
                 street.bridge(ident)
             case 13:
-                street.order(ident, rng.choice(list(Verb)), rng.choice(["emergency", "energy_debt"]), rng.choice([30, 600]))
+                street.order(ident, rng.choice(MOVING), rng.choice(["emergency", "energy_debt"]), rng.choice([30, 600]))
     street.teardown()
 
 

@@ -116,9 +116,7 @@ def _case(outcome: Outcome) -> dict[str, object]:
         "observed": outcome.observed,
         "verdict": outcome.verdict.value,
         "begun": _utc(outcome.begun_ms),
-        "figures": [
-            {"name": f.name, "value": f.value, "unit": f.unit, "uncertainty": f.uncertainty} for f in outcome.figures
-        ],
+        "figures": [{"name": f.name, "value": f.value, "unit": f.unit, "uncertainty": f.uncertainty} for f in outcome.figures],
         "frames": [
             {"us": piece.at_us, "dir": piece.direction, "hex": text}
             for piece, text in zip(outcome.pieces, shown(outcome.pieces), strict=True)

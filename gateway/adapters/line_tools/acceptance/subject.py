@@ -82,7 +82,6 @@ class Subject:
     sealed_only: bool = False
     """It took the password, but not for what State Grid's meters want sealed."""
 
-
     @property
     def energy(self) -> str:
         """The identifier that every meter of this dialect can tell."""

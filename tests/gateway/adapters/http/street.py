@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,12 +12,15 @@ from fastapi import FastAPI
 from gateway.adapters.http.auth import OperatorAuth
 from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
 from gateway.adapters.http.guard import new_application
+from gateway.adapters.http.notices_api import NoticesApi
 from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
 from gateway.adapters.http.pages import page_router
+from gateway.adapters.http.sessions import SessionApi, Sessions
 from gateway.adapters.http.statements import StatementApi
 from gateway.adapters.http.status import Broker, Counters, Health, LineStatus, MeterStatus, QueueStatus
 from gateway.adapters.http.stream import Stream
 from gateway.adapters.store import Store
+from gateway.bootstrap.notices import notice_cases
 from gateway.bootstrap.statements import stating
 from gateway.domain.credit import CreditPolicy
 from gateway.domain.jobs import Answered
@@ -118,6 +122,7 @@ class Street:
     open_get: bool = True
     topups: list[TopUp] = field(default_factory=list)
     broken: Exception | None = None
+    sessions: Sessions = field(default_factory=lambda: Sessions(time.monotonic))
 
     def clock(self) -> int:
         return self.now_ms
@@ -165,7 +170,7 @@ class Street:
 
     def auth(self) -> OperatorAuth:
         """The operator's token, as the street has it."""
-        return OperatorAuth(TOKEN, open_get=self.open_get)
+        return OperatorAuth(TOKEN, open_get=self.open_get, sessions=self.sessions)
 
     def operator(self, stream: Stream | None = None) -> FastAPI:
         """The operator's listener with the page."""
@@ -174,6 +179,9 @@ class Street:
         api = OperatorApi(cases, self.status, watching, self.auth(), self.clock)
         app = new_application("operator", "0.1.0")
         app.include_router(api.router())
+        app.include_router(SessionApi(self.sessions, self.auth()).router())
         app.include_router(StatementApi(stating(self.store.read, SITE.gateway, SITE.zone, self.clock), self.auth()).router())
+        notices = notice_cases(self.store.write, self.clock)
+        app.include_router(NoticesApi(notices, self.store.read, self.auth(), self.clock).router())
         app.include_router(page_router())
         return app

@@ -240,7 +240,7 @@ async def test_looking_needs_the_token_where_it_is_not_open(street: Street, head
         assert (await client.get("/healthz")).status_code == 200
 
 
-@pytest.mark.parametrize("verb", ["cut", "restore", "allow_close"])
+@pytest.mark.parametrize("verb", ["cut", "restore", "allow_close", "alarm", "alarm_off"])
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer something-else-entirely"}])
 async def test_acting_always_needs_the_token(
     operator: httpx2.AsyncClient, street: Street, verb: str, headers: dict[str, str]
@@ -284,5 +284,5 @@ async def test_a_line_that_is_down_is_shown_so(operator: httpx2.AsyncClient, str
 async def test_the_openapi_document_holds_the_whole_api(operator: httpx2.AsyncClient) -> None:
     document = (await operator.get("/openapi.json")).json()
     assert {path for path in document["paths"] if not path.startswith("/api/v1/")} == {"/healthz", "/metrics"}
-    assert len(document["paths"]) == 18
+    assert len(document["paths"]) == 27
     assert document["components"]["schemas"]["MeterView"]["properties"].keys() >= {"meter", "relay", "last_reading"}

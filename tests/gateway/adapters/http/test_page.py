@@ -13,7 +13,9 @@ import pytest
 from gateway.adapters.http.pages import WEB, page_router
 from gateway.adapters.http.server import Listener
 from gateway.adapters.http.stream import Stream
+from gateway.domain.findings import FindingKind
 from gateway.domain.meters import Contact
+from gateway.services.findings import found
 from tests.gateway.adapters.http.street import Street
 
 
@@ -70,6 +72,7 @@ async def test_a_browser_draws_it_without_a_complaint(street: Street, tmp_path: 
         pytest.skip("Chromium is not installed: install the Debian package chromium to let the tests look at the page.")
     street.read("bus-1-1", energy_import="100.00", power="1.2500", voltage_a="229.9")
     street.read("bus-1-2", Contact.OPEN, energy_import="7.00", power="0.0000")
+    street.store.write_now(lambda tx: found(tx, FindingKind.CALENDAR_ENDED, "cn", "calendar cn <b>ended</b>", street.now_ms))
     stream = Stream(street.store.read, street.status)
     listener = Listener(street.operator(stream), "127.0.0.1", 0, before_stop=stream.close)
     serving = asyncio.create_task(listener.serve())
@@ -90,5 +93,6 @@ async def test_a_browser_draws_it_without_a_complaint(street: Street, tmp_path: 
         ["bus-1-1", "A-1", "dlt645-2007", "bus-1", "229.9", "1.2500", "100.00", "20.00", "normal", "closed"],
         ["bus-1-2", "A-2", "dlt645-2007", "bus-1", "–", "0.0000", "7.00", "1.00", "low", "open→ closed"],
     ]
+    assert "calendar cn &lt;b&gt;ended&lt;/b&gt;" in dom[dom.index('id="findings"') : dom.index('id="events"')]
     assert "Low balance, 1.00 CNY: the customer was warned" in dom and "u-over" in dom and ">healthy<" in dom and ">live<" in dom
     assert not [line for line in err.decode(errors="replace").splitlines() if ":CONSOLE:" in line]

@@ -74,9 +74,7 @@ async def test_a_file_may_be_named_and_nothing_else(http: httpx2.AsyncClient, ga
 
 
 @pytest.mark.parametrize(("valid", "status", "code"), [(False, 422, "invalid"), (True, 409, "refused")])
-async def test_a_refusal_has_every_reason(
-    http: httpx2.AsyncClient, gateway: Gateway, valid: bool, status: int, code: str
-) -> None:
+async def test_a_refusal_has_every_reason(http: httpx2.AsyncClient, gateway: Gateway, valid: bool, status: int, code: str) -> None:
     gateway.answer = NotReloaded(["the first", "the second"], valid=valid)
     answer = await http.post(PATH, headers=BEARER)
     body = answer.json()

@@ -81,9 +81,7 @@ class Site:
         return ModbusLink(self.drivers["net"], "sdm", 1, profile("eastron-sdm630"), clock=self.clock, framing="tcp")
 
     def coil(self) -> ModbusLink:
-        return ModbusLink(
-            self.drivers["coils"], "sdm", 9, profile("relay-module-8"), clock=self.clock, framing="tcp", channel=3
-        )
+        return ModbusLink(self.drivers["coils"], "sdm", 9, profile("relay-module-8"), clock=self.clock, framing="tcp", channel=3)
 
     def order(self, meter: str, verb: Verb, lives_s: int = 600) -> SwitchJob:
         return SwitchJob(meter, f"c-{verb}", verb, self.clock.now_ms() + lives_s * 1000)
