@@ -26,7 +26,7 @@ def test_a_section_is_replaced_and_the_others_stay(tmp_path: Path, monkeypatch: 
 
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["nothing"]) == 2
-    assert "no benchmark is called nothing; there are: bench_dlt645" in capsys.readouterr().err
+    assert "no benchmark is called nothing; there are: bench_credit" in capsys.readouterr().err
 
 
 def test_what_is_compared_gives_the_value() -> None:
