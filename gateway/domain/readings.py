@@ -293,6 +293,10 @@ def least_wms(samples: Sequence[tuple[int, int]], apart_ms: int) -> int:
     return sum(max(0, min(p0, p1)) * (t1 - t0) for (t0, p0), (t1, p1) in pairs if 0 < t1 - t0 <= apart_ms)
 
 
+AHEAD_MS = 24 * HOUR_MS
+"""A meter that was read by a clock ahead may not have been read for so long before: what it counted since is no lasting jump."""
+
+
 def not_ahead(billing: Billing, at_ms: int) -> Billing:
     """As it stands for a clock that was ahead and was set back: nothing was seen later than now, or what really flowed since would
     be more than physics allows, and hold the bill for ever."""
@@ -303,7 +307,7 @@ def not_ahead(billing: Billing, at_ms: int) -> Billing:
     if max(billing.moved_ms, billing.still_ms, *(r.at_ms for r in (billing.newest, billing.suspect) if r is not None), 0) <= at_ms:
         return billing
     confirmed, candidate, suspect = seen(billing.confirmed), seen(billing.candidate), seen(billing.suspect)
-    moved_ms, still_ms = min(billing.moved_ms, at_ms), min(billing.still_ms, at_ms)
+    moved_ms, still_ms = min(billing.moved_ms, at_ms - AHEAD_MS), min(billing.still_ms, at_ms)
     return replace(billing, confirmed=confirmed, candidate=candidate, suspect=suspect, moved_ms=moved_ms, still_ms=still_ms)
 
 

@@ -42,7 +42,7 @@ def find_unreachable(tx: Tx, account: Account, now_ms: int) -> Account:
 
 def read_again(tx: Tx, account: Account, meters: Sequence[Meter], now_ms: int) -> Account:
     """Close the finding once every meter was read, or nothing hangs on it any more."""
-    confirmed = [_confirmed_ms(tx, meter) for meter in meters]
+    confirmed = [_confirmed_ms(tx, meter, now_ms) for meter in meters]
     read = all(at_ms is not None and now_ms - at_ms <= UNREAD_MS for at_ms in confirmed)
     if not read and _concerned(account, meters, now_ms):
         return account
@@ -59,17 +59,19 @@ def _concerned(account: Account, meters: Sequence[Meter], now_ms: int) -> bool:
 
 def _since(tx: Tx, account: Account, meters: Sequence[Meter], now_ms: int) -> tuple[Account, dict[str, int]]:
     """Since when each meter has had no confirmed reading; of one that never had any, since that was first seen."""
-    confirmed = {meter.id: _confirmed_ms(tx, meter) for meter in meters}
+    confirmed = {meter.id: _confirmed_ms(tx, meter, now_ms) for meter in meters}
     never = any(at_ms is None for at_ms in confirmed.values())
-    unread_ms = (account.standing.unread_ms or now_ms) if never else None
+    unread_ms = min(account.standing.unread_ms or now_ms, now_ms) if never else None
     if unread_ms != account.standing.unread_ms:
         account = _saved(tx, replace(account, standing=replace(account.standing, unread_ms=unread_ms)))
     return account, {ident: unread_ms or now_ms if at_ms is None else at_ms for ident, at_ms in confirmed.items()}
 
 
-def _confirmed_ms(tx: Tx, meter: Meter) -> int | None:
+def _confirmed_ms(tx: Tx, meter: Meter, now_ms: int) -> int | None:
+    """Also None for one that is dated ahead, by a clock that was set back since."""
     billing = tx.billing(meter.id)
-    return None if billing is None or billing.confirmed is None else billing.confirmed.at_ms
+    confirmed = None if billing is None else billing.confirmed
+    return None if confirmed is None or confirmed.at_ms > now_ms else confirmed.at_ms
 
 
 def _below(tx: Tx, account: Account, stale: Sequence[Meter], since_ms: dict[str, int], now_ms: int) -> bool:

@@ -58,6 +58,8 @@ def _confirmed_ms(tx: Tx, account: Account, now_ms: int) -> int | None:
         billing = tx.billing(meter.id)
         if billing is None or billing.confirmed is None or billing.held is not None:
             return None
+        if billing.confirmed.at_ms > now_ms:  # by a clock that was set back since: nobody knows how old it is
+            return None
         oldest = min(oldest, billing.confirmed.at_ms)
     return oldest
 
