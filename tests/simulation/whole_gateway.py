@@ -253,6 +253,7 @@ def _address(pair: int, meter: int) -> str:
 def _settings(pairs: Sequence[Pair], polls: Polls, schemes: str) -> str:
     out = [
         '[gateway]\nid = "G1"\nzone = "America/Sao_Paulo"\npasswords = "passwords.toml"\n[clock]\nsource = "vouched"',
+        "[limits]\nordered_per_hour = 1000\nordered_per_day = 1000",
         f"[[scheme]]\nbilling_s = {polls.billing_s}\ninstant_s = {polls.instant_s}\nswitch_s = {polls.switch_s}\n{schemes}",
         '[[tariff]]\nid = "flat"\ncurrency = "CNY"\nkind = "flat"\nprice = "0.617"',
     ]
