@@ -50,7 +50,7 @@ proof:  ## the tests at full scale (long); their figures are added to tests/PROO
 
 lock:  ## write the locks anew after a change in pyproject.toml; ARGS=--upgrade for newer versions
 	@scripts/install dev
-	$(compile) $(ARGS) --extra postgres --group build pyproject.toml -o requirements.lock
+	$(compile) $(ARGS) --extra postgres --extra sm --group build pyproject.toml -o requirements.lock
 	$(compile) $(ARGS) --group dev -c requirements.lock -o requirements-dev.lock
 	echo beancount==3.2.3 | $(compile) $(ARGS) - -o requirements-peers-beancount.lock
 	echo dlt645==3.2.0 | $(compile) $(ARGS) - -o requirements-peers-dlt645.lock

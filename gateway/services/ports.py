@@ -42,6 +42,8 @@ from gateway.domain.schemes import Completeness, Scheme, Slot, Tally
 from gateway.domain.statement import Move
 from gateway.domain.supply import Command
 from gateway.domain.transfers import Transfer
+from gateway.services.bank_ports import BankTx
+from gateway.services.uplink_ports import UplinkTx
 from gateway.services.wallet_ports import WalletTx
 
 T = TypeVar("T")
@@ -51,7 +53,7 @@ class Duplicate(Exception):
     """A unique constraint of the store refused the row: it is there already."""
 
 
-class Tx(WalletTx, Protocol):
+class Tx(WalletTx, UplinkTx, BankTx, Protocol):
     """One transaction. Every method is synchronous; writes are visible to later reads of the same transaction."""
 
     # archive

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, func, select
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.archive import Archive
+from gateway.adapters.store.bank_books import BankBooks
 from gateway.adapters.store.clocks import Clocks
 from gateway.adapters.store.commands import Commands
 from gateway.adapters.store.deliveries import Deliveries
@@ -23,6 +24,7 @@ from gateway.adapters.store.statements import Session, Statement, upsert
 from gateway.adapters.store.takings import Takings
 from gateway.adapters.store.tariffs import Tariffs
 from gateway.adapters.store.transfers import Transfers
+from gateway.adapters.store.uplink_memory import UplinkMemory
 from gateway.adapters.store.wallets import Wallets
 from gateway.domain.meters import SwitchKind
 
@@ -50,6 +52,8 @@ class StoreTx(
     Notices,
     Wallets,
     Deliveries,
+    UplinkMemory,
+    BankBooks,
 ):
     """All of a transaction. Errors of the database itself are raised as Unavailable."""
 

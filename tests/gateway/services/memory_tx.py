@@ -15,14 +15,16 @@ from gateway.domain.records import DaySum, LatestItem, OutboxRow, OutboxState, S
 from gateway.domain.schemes import Completeness, Scheme, Slot, SlotState, Tally
 from gateway.domain.supply import SIGNS, Command
 from gateway.services.ports import Duplicate, Tx, Unavailable
+from tests.gateway.services.memory_bank import MemoryBank
 from tests.gateway.services.memory_money import MemoryMoney
 from tests.gateway.services.memory_supply import MemorySupply
+from tests.gateway.services.memory_uplink import MemoryUplink
 
 T = TypeVar("T")
 
 
 @dataclass
-class MemoryTx(MemoryMoney, MemorySupply):
+class MemoryTx(MemoryMoney, MemorySupply, MemoryUplink, MemoryBank):
     """`ports.Tx` on dictionaries and lists. Every stored value is immutable, so that a copy of the containers is a copy of all."""
 
     kept_accounts: dict[str, Account] = field(default_factory=dict)
