@@ -260,6 +260,10 @@ SILENT_PAUSE_MS = 10_000
 """Between two reads of a switch whose meter does not answer; there is no end to it, the truth must be known."""
 
 
+CURRENT = "current_while_open"
+"""What contradicts a bit that says open (contract.md 5, Verified)."""
+
+
 def proof(verb: Verb, seen: SwitchReading) -> tuple[CommandEvent, tuple[str, ...]]:
     """What a read-back says about a command, and the evidence it rests on (contract.md 5, Verified)."""
     if seen.kind == "command_only":
@@ -270,7 +274,7 @@ def proof(verb: Verb, seen: SwitchReading) -> tuple[CommandEvent, tuple[str, ...
         if seen.contact is not Contact.OPEN:
             return CommandEvent.SEEN_UNMOVED, ()
         if seen.power_w is not None and seen.power_w > STARTING_POWER_W:
-            return CommandEvent.SEEN_UNMOVED, ("current_while_open",)
+            return CommandEvent.SEEN_UNMOVED, (CURRENT,)
         return CommandEvent.SEEN_AS_ORDERED, (seen.kind, *load)
     if seen.contact is Contact.CLOSED:
         flows = seen.power_w is not None and seen.power_w > STARTING_POWER_W
@@ -348,7 +352,8 @@ def _notices(account: Account | None, here: Circumstances, grounds: Grounds) -> 
 
 
 def _calendar(account: Account | None, here: Circumstances, _grounds: Grounds) -> str | None:
-    if account is None or (here.calendar is None and not account.policy.no_cut_hours):
+    named = account is not None and account.policy.calendar is not None  # one that is not here any more: the built-in rule holds
+    if account is None or (here.calendar is None and not named and not account.policy.no_cut_hours):
         return None
     return no_cut.forbids(here.calendar, here.local)
 

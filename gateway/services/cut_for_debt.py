@@ -13,7 +13,7 @@ from gateway.domain.supply import CommandState, CutCause, Verb, missing_for_cut
 from gateway.services import announce
 from gateway.services.climb_ladder import heard, tell_step
 from gateway.services.ports import Site, Tx
-from gateway.services.switching import CREDIT, circumstances, hold_open, lift
+from gateway.services.switching import CREDIT, circumstances, hold_open, last_sent, lift
 
 
 def reminds(account: Account, policy: CreditPolicy, exempt: bool) -> bool:
@@ -94,7 +94,7 @@ def all_open(tx: Tx, meters: Sequence[Meter]) -> bool:
 
 def _proved(tx: Tx, meter: Meter) -> bool:
     """A relay that is open by its bit alone may be welded: only a verified cut counts."""
-    last = tx.last_command(meter.id)
+    last = last_sent(tx, meter.id)
     return last is not None and (last.verb, last.state) == (Verb.CUT, CommandState.VERIFIED)
 
 

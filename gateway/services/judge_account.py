@@ -54,6 +54,8 @@ def judge_account(tx: Tx, account_id: str, site: Site, now_ms: int) -> Account:
     debt put on the meters, whoever ordered it. Called after everything that moves money, evidence or a switch.
     """
     account = _account(tx, account_id)
+    if account.closed:
+        return account
     policy = in_force(account.policy, account.agreement)
     exempt = account.never_cut or account.protected(now_ms)
     purse = _Purse(_spendable(tx, account))

@@ -11,6 +11,7 @@ from gateway.domain.jobs import Answered, Failed, Fault, Outcome, SwitchJob, ord
 from gateway.domain.meters import Contact, Meter
 from gateway.domain.permissions import CutPermission, grounds_of
 from gateway.domain.supply import (
+    CURRENT,
     DELAYED_PAUSE_MS,
     LONGEST_DELAY_MS,
     MAX_ATTEMPTS,
@@ -71,8 +72,9 @@ def start_command(tx: Tx, command_id: str, site: Site, now_ms: int) -> SwitchJob
         if permitted is None:
             return None
         command = permitted
-    if command.verb not in SIGNS and tx.meta(_flowed(meter.id)):
-        tx.set_meta(_flowed(meter.id), "")
+    for seen in (_flowed(meter.id), _flows(meter.id)):
+        if command.verb not in SIGNS and tx.meta(seen):
+            tx.set_meta(seen, "")
     sent = replace(command, attempts=command.attempts + 1, readbacks=0)
     step(tx, sent, CommandEvent.SENT, now_ms)
     return order_job(sent)
@@ -124,6 +126,8 @@ def finish_readback(tx: Tx, command_id: str, outcome: Outcome, site: Site, now_m
     seen = _by_load(tx, command, outcome.switch)
     observe_switch(tx, command.meter, seen, now_ms)
     happened, evidence = proof(command.verb, seen)
+    if command.verb is Verb.CUT and _still_flows(tx, command, seen, evidence):
+        happened, evidence = CommandEvent.SEEN_UNMOVED, (CURRENT,)
     if happened is CommandEvent.SEEN_UNMOVED:
         _unmoved(tx, command, seen, evidence, site, now_ms)
         return
@@ -154,6 +158,8 @@ def recover(tx: Tx, site: Site, now_ms: int, lines: Collection[str] | None = Non
         settled_ms = command.changed_ms + _meter(tx, command).settle_ms
         read_at_ms = settled_ms if command.changed_ms <= now_ms < settled_ms else now_ms
         again = replace(command, readbacks=0)
+        if command.state is CommandState.SENT and command.verb is not Verb.CUT:  # it may never have left: that is no switch's fault
+            again = replace(again, attempts=max(1, command.attempts - 1))
         step(tx, again, CommandEvent.RESTARTED, now_ms, reason="the gateway restarted", read_at_ms=read_at_ms)
     for account in tx.accounts():
         judge_account(tx, account.id, site, now_ms)
@@ -170,6 +176,19 @@ def _meter(tx: Tx, command: Command) -> Meter:
 def _flowed(meter: str) -> str:
     """Where the store keeps which order of this meter had load in front of it: a link forgets it when the gateway restarts."""
     return f"flowed:{meter}"
+
+
+def _flows(meter: str) -> str:
+    """Where the store keeps which cut of this meter was seen open with load flowing."""
+    return f"flows:{meter}"
+
+
+def _still_flows(tx: Tx, command: Command, seen: SwitchReading, evidence: tuple[str, ...]) -> bool:
+    """Whether the bit is contradicted by the load: now, or when it was last told; a bit alone does not outweigh that."""
+    if evidence == (CURRENT,) and tx.meta(_flows(command.meter)) != command.id:
+        tx.set_meta(_flows(command.meter), command.id)
+    untold = seen.contact is Contact.OPEN and seen.power_w is None
+    return evidence == (CURRENT,) or (untold and tx.meta(_flows(command.meter)) == command.id)
 
 
 def _by_load(tx: Tx, command: Command, seen: SwitchReading) -> SwitchReading:

@@ -17,7 +17,7 @@ from gateway.adapters.meter_links.dlt645_guard import TripGuard
 from gateway.adapters.meter_links.dlt645_history import Dlt645History
 from gateway.adapters.meter_links.dlt645_parameters import read_parameters, write_parameter
 from gateway.adapters.meter_links.dlt645_wallet import Dlt645Wallet
-from gateway.adapters.meter_links.outcomes import Asker, Turns, Unfit, never_raises, power_w, reading
+from gateway.adapters.meter_links.outcomes import LOAD_TRIES, Asker, Turns, Unfit, never_raises, power_w, reading
 from gateway.domain.jobs import (
     Answered,
     ClockReadJob,
@@ -216,10 +216,16 @@ class Dlt645Link:
     async def _load(self) -> Timed[Sequence[Measurement]] | None:
         """The power, None when the meter does not tell: the relay's word stands without it."""
         power = next((di for di in self._reads.instant if di.startswith(POWER)), None)
-        try:
-            return None if power is None else await self._values(power)
-        except (NoAnswer, ProtocolError):
+        if power is None:
             return None
+        for _ in range(LOAD_TRIES):
+            try:
+                return await self._values(power)
+            except (NoAnswer, Malformed):
+                continue
+            except ProtocolError:
+                break
+        return None
 
     async def _order(self, job: SwitchJob) -> None:
         """Send the control frame, once. Raises Unfit or NotSent when it was not."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, Driver, NoAnswer, Timed, WallClock
 from gateway.adapters.lines.manner import MannerState
-from gateway.adapters.meter_links.outcomes import Asker, Turns, Unfit, never_raises, power_w, reading
+from gateway.adapters.meter_links.outcomes import LOAD_TRIES, Asker, Turns, Unfit, never_raises, power_w, reading
 from gateway.adapters.meter_links.sections import Answers, Section, Shape
 from gateway.domain.jobs import Answered, ControlJob, Group, HistoryJob, Job, ReadbackJob, ReadJob, SwitchJob, Want
 from gateway.domain.meters import Contact
@@ -24,9 +24,6 @@ Switch = RegisterSwitch | BlockSwitch | CoilSwitch
 
 RTU_SILENCE = 3.5
 """Characters of silence in front of a frame, also behind a DL/T 645 answer (Serial Line V1.02, 2.5.1.1)."""
-
-LOAD_TRIES = 2
-"""Of the load beside an order or a look: one that a noisy line swallows would leave a cut without its only proof, for good."""
 
 
 class ModbusLink:

@@ -21,6 +21,9 @@ from protocols.quantities import Measurement, quantity
 P = ParamSpec("P")
 T = TypeVar("T")
 
+LOAD_TRIES = 2
+"""Of the load beside an order or a look: one that a noisy line swallows would leave a cut without its only proof, for good."""
+
 
 class NotSent(Exception):
     """Something failed before the order could be sent; the cause says what."""

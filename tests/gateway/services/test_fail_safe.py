@@ -15,7 +15,7 @@ from gateway.domain.meters import Contact
 from gateway.domain.no_cut import NoCutCalendar
 from gateway.domain.paths import PathVerdict
 from gateway.domain.requests import Protection
-from gateway.domain.supply import Verb
+from gateway.domain.supply import MAX_ATTEMPTS, Verb
 from gateway.services.find_unreachable import find_unreachable
 from gateway.services.paths import judge_paths
 from gateway.services.plan import LinePlan
@@ -233,6 +233,14 @@ def test_F4_a_calendar_that_has_ended_leaves_the_built_in_rule(house: House) -> 
 # F5
 
 
+def test_F4_a_calendar_that_is_not_here_leaves_the_built_in_rule(house: House) -> None:
+    nearly(house)
+    house.change(policy=replace(POLICY, calendar="lost", no_cut_hours=False))
+    house.now_ms = local("2026-11-24 18:00")
+    owes(house)
+    assert house.orders() == [] and "no-cut hours" in held(house)
+
+
 @pytest.mark.parametrize("moment", ["sent", "acknowledged", "lost"])
 def test_F5_after_a_restart_the_relay_is_read_and_no_cut_is_blindly_repeated(house: House, moment: str) -> None:
     nearly(house)
@@ -261,6 +269,21 @@ def test_F5_an_expired_cut_is_dead_and_a_restore_whose_credit_stands_is_sent_aga
     for _ in range(2):
         restore = house.look(restore, OPEN)
     assert restore.state == "queued"
+    assert house.carry_out(CLOSED).state == "verified"
+
+
+def test_F5_restarts_use_up_no_try_of_a_restore(house: House) -> None:
+    nearly(house)
+    owes(house)
+    house.carry_out(OPEN)
+    house.topup("20.00")
+    for _ in range(MAX_ATTEMPTS + 2):  # each time the process dies before it is known whether the order left
+        [restore] = house.open()
+        assert house.start(restore.id) is not None
+        house.restart()
+        for _ in range(2):
+            restore = house.look(restore, OPEN)
+        assert restore.state == "queued"
     assert house.carry_out(CLOSED).state == "verified"
 
 

@@ -118,6 +118,24 @@ def test_a_welded_relay_that_then_refuses_is_not_forgotten(debtor: House) -> Non
     assert debtor.orders() == ["cut failed", "cut refused", "cut queued"]
 
 
+@pytest.mark.parametrize("outcome", [None, SILENT], ids=["acknowledged", "lost answer"])
+def test_after_current_was_seen_a_bit_alone_does_not_verify(debtor: House, outcome: Failed | None) -> None:
+    cut = debtor.send(outcome) if outcome else debtor.send()
+    cut = debtor.look(cut, OPEN, power_w=900)
+    for _ in range(3):
+        cut = debtor.look(cut, OPEN, power_w=None)
+        assert not cut.final
+    assert debtor.look(cut, OPEN, power_w=0).evidence == ("relay_bit", "load")
+
+
+def test_current_of_an_earlier_cut_contradicts_no_later_one(debtor: House) -> None:
+    cut = debtor.send()
+    while not cut.final:
+        cut = debtor.look(cut, OPEN, power_w=900)
+    debtor.later(minutes=12).block(total="14.00", contact=OPEN)
+    assert debtor.look(debtor.send(), OPEN, power_w=None).state == "verified"
+
+
 def test_current_that_stops_within_the_minute_verifies(debtor: House) -> None:
     cut = debtor.send()
     for _ in range(10):
