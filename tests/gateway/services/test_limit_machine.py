@@ -253,6 +253,8 @@ class Limits(RuleBasedStateMachine):
         if self.house.now_ms <= self.last_ms or f"{wall:%d %H}" in ("31 23", "30 23"):
             return
         self.house.block(total=f"{self.kwh}.00", contact=None)
+        if self.house.do(lambda tx: tx.billing("m1")).held is not None:  # it stood still below all that power
+            return
         self.house.later(minutes=2)
         self.kwh += kwh
         self.house.block(total=f"{self.kwh}.00", contact=None)
