@@ -238,7 +238,8 @@ class Auditor:
         standing = [hold for hold in self._of(house) if hold.stands(now) and self._must_tell(hold, house, now)]
         dumb = any(hold.name in ("disk", "restart") and hold.end > now - SHOWN_WITHIN_S for hold in self.holds)
         for hold in standing:
-            others = [other.end for other in self._of(house) if other.name in OVER.get(hold.name, ()) and other.end <= now]
+            over = {other.name for other in self.holds} if hold.name == "log" else OVER.get(hold.name, ())  # asked for last of all
+            others = [other.end for other in self._of(house) if other.name in over and other.end <= now]
             since = max(book.known_since, hold.begin + hold.after, *others)
             read = book.heard_at >= since + 60
             limit = SHOWN_WITHIN_S if read or hold.finding else SHOWN_UNREAD_S
