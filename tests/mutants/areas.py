@@ -34,6 +34,10 @@ AREAS = {
         modules=tuple(f"{DOMAIN}/{name}.py" for name in ("credit", "credit_policy", "credit_check")),
         tests=tuple(f"{TESTS}/test_{name}.py" for name in ("credit", "credit_exact", "credit_check")),
     ),
+    "limits": Area(
+        modules=tuple(f"{DOMAIN}/{name}.py" for name in ("limits", "load_caps", "malignant_load", "meter_settings")),
+        tests=tuple(f"{TESTS}/test_{name}.py" for name in ("limits", "load_caps", "malignant_load", "meter_settings")),
+    ),
     "books": Area(
         modules=tuple(f"{DOMAIN}/{name}.py" for name in ("ledger", "audit", "transfers")),
         tests=(
