@@ -193,7 +193,7 @@ def _decide_refund(
         if done is not undone:
             verdict = Verdict.DONE if done else Verdict.UNDONE
     settled = settle(tx, delivery, verdict, wallet, now_ms)
-    if verdict is Verdict.UNDONE and settled.refusals:
+    if verdict is Verdict.UNDONE and settled.open and settled.refusals:
         returned(tx, settled, settled.reason, now_ms)  # the next look asks for what is left then
 
 

@@ -356,6 +356,21 @@ def test_what_was_on_its_way_comes_along(home: WalletHouse) -> None:
     home.sound()
 
 
+def test_a_refused_refund_that_a_person_took_back_comes_back_once(home: WalletHouse) -> None:
+    home.topup("50.00")
+    home.run(0.2)
+    assert home.to_gateway() is None
+    while not isinstance(job := home.turn(Way.NAK), WalletWriteJob):
+        home.house.later(minutes=1)
+    assert home.house.do(lambda tx: delivery_acts.withdraw(tx, job.delivery, "operator:li", "test", home.now_ms)) is None
+    home.house.later(minutes=30)
+    home.turn()
+    assert home.delivery(job.delivery).state is DeliveryState.RETURNED
+    home.run(0.5)
+    assert (home.house.account().authority, home.micro()) == (Authority.GATEWAY, yuan("50"))
+    home.sound()
+
+
 def test_without_a_refund_a_wallet_must_be_seen_to_rest(home: WalletHouse) -> None:
     home.topup("50.00")
     home.run(0.2)
