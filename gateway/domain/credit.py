@@ -132,9 +132,8 @@ def _lit(standing: Standing, state: CreditState, policy: CreditPolicy) -> Standi
     if not reminded:
         after = replace(after, announced_ms=None, heard=False, reminding=False)
     if state is not CreditState.EMERGENCY and after.exhausted_ms is not None:
-        of_exhaustion = {step.name for step in policy.steps if step.at not in LIT or step.last}
-        told = {name: at_ms for name, at_ms in after.told.items() if name not in of_exhaustion}
-        after = replace(after, exhausted_ms=None, told=told)
+        early = {step.name for step in policy.steps if step.at in LIT and not step.last}  # another policy's notices go too
+        after = replace(after, exhausted_ms=None, told={name: at_ms for name, at_ms in after.told.items() if name in early})
     return after
 
 

@@ -91,6 +91,11 @@ def test_who_pays_what_is_owed_has_grace_and_its_notices_again_and_who_only_pays
         assert follow(out, state, LADDER, T) == Standing(episode_ms=1, told={"low": 1, "kind": 2})
 
 
+def test_a_notice_of_exhaustion_is_void_when_that_is_paid_also_under_a_policy_that_has_no_such_notice() -> None:
+    out = Standing(episode_ms=1, exhausted_ms=3, told={LOW.name: 1, DEBT.name: 3})
+    assert follow(out, S.LOW, replace(LADDER, steps=(LOW,)), T) == Standing(episode_ms=1, told={LOW.name: 1})
+
+
 def test_somebody_exempt_who_is_out_of_credit_has_no_grace_that_runs_and_begins_anew_afterwards() -> None:
     out = Standing(episode_ms=1, exhausted_ms=3, told={"low": 1}, announced_ms=4, heard=True, reminding=True)
     for state in (S.EXHAUSTED, S.CUT):
