@@ -45,6 +45,7 @@ class Hands:
     def __init__(self, gateway: SupplyGateway, told: Schedule) -> None:
         self.gateway, self.schedule = gateway, told
         self._mend: Callable[[], None] = lambda: None
+        self._wrong_clock: set[str] = set()
 
     async def begin(self, hold: Hold) -> None:
         world, gateway, account = self.gateway.world, self.gateway, f"A-{hold.house}"
@@ -60,9 +61,9 @@ class Hands:
             case "broker":
                 world.broker.down()
             case "clock":
-                world.synchronised = False
+                self._clock(hold.name, wrong=True)
             case "jump":
-                world.synchronised = False
+                self._clock(hold.name, wrong=True)
                 world.clock.set(world.clock.now_ms() + JUMP_MS)
             case "disk":
                 world.disk_full = True
@@ -96,10 +97,10 @@ class Hands:
             case "broker":
                 world.broker.up()
             case "clock":
-                world.synchronised = True
+                self._clock(hold.name, wrong=False)
             case "jump":
                 world.clock.set(world.clock.now_ms() - JUMP_MS)
-                world.synchronised = True
+                self._clock(hold.name, wrong=False)
             case "disk":
                 world.disk_full = False
             case "log":
@@ -115,6 +116,11 @@ class Hands:
                 await gateway.act(lambda tx, site, now_ms: confirm_step(tx, account, "low", "paper", "operator:li", now_ms))
             case "protect":
                 pass
+
+    def _clock(self, why: str, *, wrong: bool) -> None:
+        """Synchronised again when the last of what speaks against it has ended."""
+        (self._wrong_clock.add if wrong else self._wrong_clock.discard)(why)
+        self.gateway.world.synchronised = not self._wrong_clock
 
     def _line(self, hold: Hold) -> str:
         return next(house.line for house in self.schedule.houses if house.id == hold.house)
