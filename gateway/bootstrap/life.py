@@ -273,7 +273,7 @@ class Life:
         if form.agreement is not None:
             if "agreement" in raw:
                 raise Wrong(["agreement: is said twice, in the account's table and beside it"])
-            raw["agreement"] = _signed(form.agreement)
+            raw["agreement"] = form.agreement.model_dump()
         raw.setdefault("since", local_of(self._house.clock.now_ms(), ZoneInfo(self._house.site().zone)).date().isoformat())
         account = validated(Account, raw, "account")
         for there in self._house.settings.account:
@@ -345,9 +345,3 @@ def validated(model: type[M], raw: Raw, what: str) -> M:
 
 def _agreement(form: AgreementForm) -> dict[str, str]:
     return {"id": form.id, "date": form.date, "version": form.version, "channels": ",".join(form.channels)}
-
-
-def _signed(form: AgreementForm) -> str:
-    """As it stands in the account's table."""
-    by = f", notices by {', '.join(form.channels)}" if form.channels else ""
-    return f"{form.id}, version {form.version}, of {form.date}{by}"

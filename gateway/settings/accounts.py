@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
@@ -30,6 +31,38 @@ def _va(value: object) -> int:
 
 
 Kva = Annotated[int, BeforeValidator(_va)]
+
+Said = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+class Signed(Table):
+    """What the customer signed, and by which ways it lets him be told (prepayment.md 2)."""
+
+    id: Said
+    date: str
+    version: Said = "1"
+    channels: Annotated[list[Said], Field(max_length=16)] = []
+
+    @model_validator(mode="after")
+    def _day(self) -> Self:
+        if len(self.date) != 10:
+            raise ValueError(f"date is like 2026-11-01, not {self.date!r}")
+        date.fromisoformat(self.date)
+        return self
+
+    @property
+    def text(self) -> str:
+        """As it stands with the account, and in the plan that a cut at its end names."""
+        by = f", notices by {', '.join(self.channels)}" if self.channels else ""
+        return f"{self.id}, version {self.version}, of {self.date}{by}"
+
+
+def _agreed(value: object) -> object:
+    return Signed.model_validate(value).text if isinstance(value, dict) else value
+
+
+Agreement = Annotated[str, BeforeValidator(_agreed)]
+"""A table with id, date, version and channels; or its number alone."""
 
 
 class Debt(Table):
@@ -68,7 +101,7 @@ class Account(Table):
     currency: Currency
     tariff: Id
     holder: str = ""
-    agreement: str | None = None
+    agreement: Agreement | None = None
     opening: str | None = None
     never_cut: bool = False
     closed: bool = False

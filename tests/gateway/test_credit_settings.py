@@ -190,6 +190,24 @@ def test_an_inline_policy_is_refused_when_the_file_is_read(tmp_path: Path, text:
     assert errors(tmp_path, with_policy(text)) == [said]
 
 
+def test_an_agreement_has_a_date_a_version_and_channels(tmp_path: Path) -> None:
+    text = AGREED.replace('"2026-1"', '{ id = "P-1", date = "2026-11-01", version = "3", channels = ["sms", "app"] }')
+    [found] = archive_of(settings(tmp_path, text), tmp_path).accounts
+    assert found.account.agreement == "P-1, version 3, of 2026-11-01, notices by sms, app"
+
+
+@pytest.mark.parametrize(
+    ("agreement", "said"),
+    [
+        ('{ id = "P-1", date = "2026-02-30" }', "account[0].agreement: day is out of range for month"),
+        ('{ id = "P-1", date = "1.2.26" }', "account[0].agreement: date is like 2026-11-01, not '1.2.26'"),
+        ('{ id = "P-1" }', "account[0].agreement.date: is missing"),
+    ],
+)
+def test_an_agreement_that_is_none_is_refused(tmp_path: Path, agreement: str, said: str) -> None:
+    assert [error.rpartition("toml: ")[2] for error in errors(tmp_path, AGREED.replace('"2026-1"', agreement))] == [said]
+
+
 def test_policies_change_while_the_gateway_runs(tmp_path: Path) -> None:
     def read(low: str) -> Settings:
         return settings(tmp_path, NAMED + f'low = "{low}"\n' + AGREED)
