@@ -14,6 +14,7 @@ from gateway.domain.approvals import Approval, ApprovalState
 from gateway.domain.audit_chain import AuditWalk
 from gateway.domain.findings import FindingKind
 from gateway.domain.ledger import GENESIS
+from gateway.domain.meters import SwitchKind
 from gateway.domain.notices import NoticeState
 from gateway.domain.supply import CommandState
 from gateway.domain.wallets import Act, DeliveryState
@@ -99,6 +100,44 @@ class PermissionContract:
         done = replace(rows.PERMITTED, state=CommandState.VERIFIED)
         store.write_now(lambda tx: tx.save_command(done))
         assert store.read_now(lambda tx: tx.commands(1)) == [done]
+
+    def test_the_newest_cut_of_a_meter_is_taken_back_out_of_its_budget(self, store: Store) -> None:
+        def spend(tx: Tx) -> None:
+            for at_ms in (10, 20):
+                tx.spend("ordered", "a", "m1", at_ms)
+            tx.spend("ordered", "b", "m1", 30)
+            tx.spend("credit", "a", "m1", 40)
+            tx.unspend("ordered", "a", "m1")
+            tx.unspend("ordered", "a", "m2")
+
+        store.write_now(spend)
+        assert store.read_now(lambda tx: tx.spent("ordered", None, 0)) == [("m1", 10), ("m1", 30)]
+        store.write_now(lambda tx: [tx.unspend("ordered", "a", "m1") for _ in range(2)])
+        assert store.read_now(lambda tx: (tx.spent("ordered", "a", 0), tx.spent("credit", "a", 0))) == ([], [("m1", 40)])
+
+    def test_limiters_are_due_by_their_time_and_switches_are_counted(self, store: Store) -> None:
+        def settle(tx: Tx) -> None:
+            assert tx.switches() == 0
+            tx.save_price_list(rows.TARIFF)
+            for name, due_ms in (("a1", 30), ("a2", 10), ("a3", None), ("a4", 20), ("a5", 31)):
+                memory = replace(rows.PLAIN_ACCOUNT.limit_memory, due_ms=due_ms)
+                tx.save_account(replace(rows.PLAIN_ACCOUNT, id=name, limit_memory=memory))
+            for name, switch in (("m1", SwitchKind.INTERNAL), ("m2", SwitchKind.NONE), ("m3", SwitchKind.CONTACTOR)):
+                tx.save_meter(replace(rows.METER, id=name, account="a1", address=name, switch=switch))
+
+        store.write_now(settle)
+        due = store.read_now(lambda tx: (tx.limits_due(9, 9), tx.limits_due(30, 9), tx.limits_due(99, 2)))
+        assert [[*each] for each in due] == [[], ["a2", "a4", "a1"], ["a2", "a4"]]
+        assert store.read_now(lambda tx: tx.switches()) == 2
+
+    def test_metas_are_found_by_how_their_keys_begin(self, store: Store) -> None:
+        def write(tx: Tx) -> None:
+            for key, value in (("x:1", "one"), ("x:2", ""), ("x:%", "two"), ("y:1", "three"), ("xx", "four")):
+                tx.set_meta(key, value)
+
+        store.write_now(write)
+        look = store.read_now(lambda tx: (tx.metas_of("x:"), tx.metas_of("x:%"), tx.metas_of("z")))
+        assert look == ({"x:1": "one", "x:%": "two"}, {"x:%": "two"}, {})
 
     def test_budgets_are_spent_by_key_and_forgotten_by_time(self, store: Store) -> None:
         def spend(tx: Tx) -> None:
