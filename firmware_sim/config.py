@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
+from firmware_sim.banking.config import MAX_BANKS, BankConfig, banks
 from firmware_sim.dlt645.option_table import MODEL_1997
 from firmware_sim.dlt645.option_table import build as build_options
 from firmware_sim.dlt645.options import Options
@@ -112,6 +113,7 @@ class SimConfig:
     state: str | None = None
     start_us: int = 0
     scenario: Table = field(default_factory=dict)
+    banks: tuple[BankConfig, ...] = ()
 
 
 def load(path: str | Path) -> SimConfig:
@@ -142,13 +144,14 @@ def parse(table: Table, folder: Path = Path()) -> SimConfig:
     lines = [_line(row, n, folder, errors) for n, row in enumerate(top.rows("line", MAX_LINES), 1)]
     by_name = {line.name: line for line in lines}
     meters = [_meter(row, n, by_name, speed, errors) for n, row in enumerate(top.rows("meter", MAX_METERS), 1)]
+    paying = banks(top.rows("bank", MAX_BANKS), folder, errors)
     top.done()
     _unique(lines, meters, errors)
-    if not lines or not meters:
-        errors.append("file: at least one [[line]] and one [[meter]] are needed")
+    if not (lines and meters) and not (paying and not lines and not meters):
+        errors.append("file: at least one [[line]] and one [[meter]] are needed, or a [[bank]] without them")
     if errors:
         raise ConfigError(errors)
-    return SimConfig(tuple(lines), tuple(meters), seed, offset, state, start_us, scenario)
+    return SimConfig(tuple(lines), tuple(meters), seed, offset, state, start_us, scenario, paying)
 
 
 def _start_us(sim: Fields) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from urllib.parse import unquote, urlsplit
 
+from firmware_sim.banking.control import Desks
 from firmware_sim.handle import Handle, Problem
 from firmware_sim.line import LineError, reason
 
@@ -25,8 +26,8 @@ STATUS = {
 class ControlServer:
     """HTTP/1.1 with keep-alive around a Handle."""
 
-    def __init__(self, handle: Handle, host: str, port: int) -> None:
-        self._handle = handle
+    def __init__(self, handle: Handle, host: str, port: int, desks: Desks | None = None) -> None:
+        self._handle, self._desks = handle, desks
         self.host = host
         self.port = port
         self._server: asyncio.Server | None = None
@@ -83,11 +84,16 @@ class ControlServer:
         keep = headers.get("connection", "").lower() != "close"
         try:
             parts = [unquote(part) for part in urlsplit(target).path.split("/") if part]
-            self._send(writer, 200, self._handle.answer(method, parts, body), keep)
+            self._send(writer, 200, await self._answer(method, parts, body), keep)
         except Problem as problem:
             self._send(writer, problem.status, {"error": str(problem)}, keep)
         await writer.drain()
         return keep
+
+    async def _answer(self, method: str, parts: list[str], body: bytes) -> object:
+        if parts[:3] == ["sim", "v1", "banks"] and self._desks is not None:
+            return await self._desks.answer(method, parts[3:], body)
+        return self._handle.answer(method, parts, body)
 
     @staticmethod
     def _send(writer: asyncio.StreamWriter, status: int, content: object, keep: bool) -> None:

@@ -14,12 +14,16 @@ from firmware_sim.scenario import Outcome
 JUNIT, JSON = "junit.xml", "report.json"
 
 
-def write(folder: str | Path, name: str, seed: int, seconds: float, outcomes: Sequence[Outcome], handle: Handle) -> None:
+def write(
+    folder: str | Path, name: str, seed: int, seconds: float, outcomes: Sequence[Outcome], handle: Handle,
+    banks: Sequence[object] = (),
+) -> None:  # fmt: skip
     """Both files into a folder, which is made. Raises OSError."""
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     _replace(path / JUNIT, junit(name, seconds, outcomes))
-    _replace(path / JSON, json.dumps(summary(name, seed, seconds, outcomes, handle), indent=1).encode() + b"\n")
+    document = summary(name, seed, seconds, outcomes, handle) | ({"banks": list(banks)} if banks else {})
+    _replace(path / JSON, json.dumps(document, indent=1).encode() + b"\n")
 
 
 def junit(name: str, seconds: float, outcomes: Sequence[Outcome]) -> bytes:

@@ -8,10 +8,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from firmware_sim import report
+from firmware_sim.banking.control import BadKey, Desks
 from firmware_sim.config import ConfigError, LineConfig, SimConfig, load
 from firmware_sim.control import ControlServer
 from firmware_sim.fields import Fields
@@ -51,7 +53,8 @@ class Simulator:
         self.endpoints = {line.name: self._endpoint(line, start_us) for line in config.lines}
         wires = {name: endpoint.wire for name, endpoint in self.endpoints.items() if isinstance(endpoint, Pump)}
         self.handle = Handle(self.street, wires, now_us)
-        self.control = ControlServer(self.handle, *control) if control else None
+        self.desks = Desks(config.banks, config.seed, config.utc_offset_min)
+        self.control = ControlServer(self.handle, *control, self.desks) if control else None
 
     async def open(self) -> None:
         """Open all endpoints, or none."""
@@ -88,7 +91,8 @@ class Simulator:
             else:
                 lines.append({"id": name, "path": endpoint.path, "pty": endpoint.target})
         control = f"http://{self.control.host}:{self.control.port}" if self.control else None
-        return {"ready": True, "meters": len(self.street.stations), "lines": lines, "control": control}
+        found = {"ready": True, "meters": len(self.street.stations), "lines": lines, "control": control}
+        return {**found, "banks": list(self.desks.desks)} if self.desks.desks else found
 
     async def follow(self, run: Run) -> None:
         """Carry a scenario through on the real clock; its questions share the lines with whoever else asks there."""
@@ -186,8 +190,11 @@ async def run(
     begun_us = now_us()
     runner = Runner(scenario, simulator.handle, now_us)
     follower = loop.create_task(simulator.follow(runner.run()))
+    banks = loop.create_task(simulator.desks.run())
     if scenario.end_us is not None:
         follower.add_done_callback(lambda task: stop.set())
+    elif not config.meters:  # nothing but banks: what they were told to do is the run
+        banks.add_done_callback(lambda task: stop.set())
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -197,10 +204,16 @@ async def run(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         follower.cancel()
+        paid = not config.banks or (banks.done() and not banks.cancelled() and banks.result())
+        banks.cancel()
+        await simulator.desks.close()
+        told = simulator.desks.report()
+        for each in told if announce is None else []:
+            _say(json.dumps(each))
         if report_to:
-            report.write(report_to, "sim", config.seed, (now_us() - begun_us) / 1e6, runner.outcomes, simulator.handle)
+            report.write(report_to, "sim", config.seed, (now_us() - begun_us) / 1e6, runner.outcomes, simulator.handle, told)
         simulator.close()
-    return runner.ok
+    return runner.ok and (paid or bool(config.meters))
 
 
 def run_virtual(config: SimConfig, scenario: Scenario, name: str = "sim", report_to: str | None = None) -> Runner:
@@ -214,9 +227,10 @@ def run_virtual(config: SimConfig, scenario: Scenario, name: str = "sim", report
 
 
 def main(
-    path: str, control: str | None = None, scenario: str | None = None, report_to: str | None = None, virtual: bool = False
-) -> int:
-    """Run a file from the command line; errors are sentences on stderr.
+    path: str, control: str | None = None, scenario: str | None = None, report_to: str | None = None, virtual: bool = False,
+    url: str | None = None,
+) -> int:  # fmt: skip
+    """Run a file from the command line; errors are sentences on stderr. url: where its banks pay by HTTP, whatever the file says.
 
     Exit code 0 stopped, 1 cannot serve or a step of the scenario failed, 2 wrong usage.
     """
@@ -229,6 +243,8 @@ def main(
         return 2
     try:
         config = load(path)
+        if url:
+            config = replace(config, banks=tuple(replace(bank, url=url.rstrip("/")) for bank in config.banks))
         steps = read_scenario(config, scenario)
         if not virtual:
             return 0 if asyncio.run(run(config, where, None, steps, report_to)) else 1
@@ -238,7 +254,7 @@ def main(
         return _tell(run_virtual(config, steps, Path(scenario or path).stem, report_to))
     except (ConfigError, ScenarioError) as error:
         print(*error.errors, sep="\n", file=sys.stderr)
-    except (LineError, StateError) as error:
+    except (LineError, StateError, BadKey) as error:
         print(error, file=sys.stderr)
     except OSError as error:
         print(f"{error.filename or report_to} cannot be written: {error.strerror}.", file=sys.stderr)

@@ -1,0 +1,335 @@
+"""The two lines from a bank to a gateway, HTTP and ISO 8583, behind the same few verbs; an answer may be lost on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from random import Random
+from typing import Protocol
+
+import httpx2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from firmware_sim.banking.book import Answer, Outcome, Payment
+from protocols.bank.iso8583 import BadMessage, Codec, Deframer, Message, frame
+from protocols.bank.iso8583_meaning import named
+from protocols.bank.iso8583_table import Dialect
+from protocols.bank.signatures import sign_request
+
+TIMEOUT_S = 30.0  # contract 3: we answer within 5 s, a bank waits 30
+LOST_AFTER_S = 0.02  # how long a caller waits who is going to hang up before the answer
+CHUNK = 65_536
+
+SILENCE = Answer(Outcome.SILENT)
+_BY_STATUS = {
+    401: Outcome.BAD_SIGNATURE, 403: Outcome.BAD_SIGNATURE, 429: Outcome.UNAVAILABLE, 500: Outcome.UNAVAILABLE,
+    502: Outcome.UNAVAILABLE, 503: Outcome.UNAVAILABLE, 504: Outcome.UNAVAILABLE,
+}  # fmt: skip
+
+
+class Line(Protocol):
+    """Verbs of the contract. lose: hang up before the answer. spoil: sign or seal it wrongly."""
+
+    def name(self, number: int, account: str, fen: int, now: datetime, day_offset: int) -> Payment: ...
+    async def pay(self, payment: Payment, *, lose: bool = False, spoil: bool = False) -> Answer: ...
+    async def reverse(self, payment: Payment, *, lose: bool = False, spoil: bool = False) -> Answer: ...
+    async def query(self, payment: Payment) -> Answer | None: ...
+    async def echo(self) -> bool: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """An Ed25519 key, or an HMAC's secret."""
+
+    kid: str
+    key: Ed25519PrivateKey | bytes
+
+
+class HttpLine:
+    """HTTP as in contract 3. clock: aware wall clock. rng: serials and nonces. signing: None where signatures are off."""
+
+    def __init__(
+        self,
+        base_url: str,
+        clock: Callable[[], datetime],
+        rng: Random,
+        *,
+        bank: str = "demo",
+        currency: str = "CNY",
+        utc_offset_min: int = 480,
+        signing: Signing | None = None,
+        timeout_s: float = TIMEOUT_S,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._base, self._clock, self._rng, self._currency, self._signing = base_url.rstrip("/"), clock, rng, currency, signing
+        self._zone = timezone(timedelta(minutes=utc_offset_min))
+        headers = {} if signing else {"x-bank": bank}
+        self._http = httpx2.AsyncClient(headers=headers, timeout=timeout_s, transport=transport, trust_env=False)
+
+    def name(self, number: int, account: str, fen: int, now: datetime, day_offset: int) -> Payment:
+        """A new payment at this moment."""
+        local = now.astimezone(self._zone)
+        serial = f"S{local:%Y%m%d%H%M%S}-{number:06d}-{self._rng.getrandbits(40):010x}"
+        day = local.date() + timedelta(days=day_offset)
+        return Payment(serial, number, account, fen, self._currency, local.isoformat(timespec="seconds"), day)
+
+    async def pay(self, payment: Payment, *, lose: bool = False, spoil: bool = False) -> Answer:
+        """POST /topups."""
+        body = {
+            "serial": payment.serial, "account": payment.account, "amount": payment.amount, "currency": payment.currency,
+            "paid_at": payment.paid_at, "accounting_date": payment.day.isoformat(),
+        }  # fmt: skip
+        return _paid(*await self.ask("POST", "/bank/v1/topups", body, lose=lose, spoil=spoil))
+
+    async def query(self, payment: Payment) -> Answer | None:
+        """GET /topups/{serial}."""
+        return _paid(*await self.ask("GET", f"/bank/v1/topups/{payment.serial}"))
+
+    async def reverse(self, payment: Payment, *, lose: bool = False, spoil: bool = False) -> Answer:
+        """POST /topups/{serial}/reversal."""
+        body = {
+            "reversal_serial": f"R.{payment.serial}"[:64], "accounting_date": payment.day.isoformat(), "amount": payment.amount,
+            "currency": payment.currency, "reason": "no answer", "requested_at": payment.paid_at,
+        }  # fmt: skip
+        status, document = await self.ask("POST", f"/bank/v1/topups/{payment.serial}/reversal", body, lose=lose, spoil=spoil)
+        code = str(document.get("code", ""))
+        if status == 200:
+            return Answer(Outcome.REVERSED, str(document.get("payment", "")))
+        if status == 202:
+            return Answer(Outcome.PENDING)
+        if code in ("delivered", "day_closed"):
+            return Answer(Outcome.STANDS, code)
+        return Answer(_BY_STATUS.get(status, Outcome.REFUSED if status else Outcome.SILENT), code)
+
+    async def echo(self) -> bool:
+        """Whether somebody is there."""
+        status, _ = await self.ask("GET", "/bank/v1/accounts/echo")
+        return status in (200, 404)
+
+    async def reconcile(self, day: str, file: bytes, *, end: bool = False) -> tuple[int, dict[str, object]]:
+        """Upload a day file."""
+        path = f"/bank/v1/reconciliations/{day}" + ("?close=true" if end else "")
+        return await self._send("POST", path, file, "text/csv", False)
+
+    async def ask(
+        self, method: str, path: str, body: dict[str, str] | None = None, *, lose: bool = False, spoil: bool = False
+    ) -> tuple[int, dict[str, object]]:
+        """(status, JSON object); (0, {}) when nothing came back."""
+        content = None if body is None else json.dumps(body).encode()
+        sending = self._send(method, path, content, "application/json", spoil)
+        if not lose:
+            return await sending
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(sending, self._rng.random() * LOST_AFTER_S)
+        return 0, {}
+
+    async def _send(
+        self, method: str, path: str, content: bytes | None, kind: str, spoil: bool
+    ) -> tuple[int, dict[str, object]]:
+        url = self._base + path
+        headers = {} if content is None else {"content-type": kind}
+        if self._signing is not None:
+            now_s, nonce = int(self._clock().timestamp()), f"{self._rng.getrandbits(128):032x}"
+            signed = sign_request(method, url, content, self._signing.kid, self._signing.key, created_s=now_s, nonce=nonce)
+            headers |= {**signed, "signature": signed["signature"][:-8] + "AAAA==:"} if spoil and "signature" in signed else signed
+        try:
+            response = await self._http.request(method, url, content=content, headers=headers)
+        except httpx2.TransportError:
+            return 0, {}
+        try:
+            document = response.json()
+        except ValueError:
+            document = {}
+        return response.status_code, document if isinstance(document, dict) else {}
+
+    @property
+    def signs(self) -> bool:
+        """Whether it can sign wrongly."""
+        return self._signing is not None
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._http.aclose()
+
+
+def _paid(status: int, document: dict[str, object]) -> Answer:
+    code = str(document.get("code", ""))
+    if status in (200, 201):
+        state = str(document.get("payment", ""))
+        known = {"posted": Outcome.POSTED, "reversed": Outcome.REVERSED, "refused": Outcome.REFUSED}
+        receipt = document.get("receipt")
+        text = json.dumps(receipt, sort_keys=True) if isinstance(receipt, dict) else ""
+        return Answer(known.get(state, Outcome.SILENT), state, text)
+    if status == 409:
+        return Answer({"reversed": Outcome.REVERSED, "serial_conflict": Outcome.CONFLICT}.get(code, Outcome.REFUSED), code)
+    if status == 404 and code != "unknown_account":
+        return Answer(Outcome.NOT_FOUND, code)
+    return Answer(_BY_STATUS.get(status, Outcome.REFUSED if status else Outcome.SILENT), code)
+
+
+class IsoLine:
+    """ISO 8583 over TCP, one connection at a time; answers are told apart by MTI and fields 7 and 11."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        dialect: Dialect,
+        key: bytes | None,
+        clock: Callable[[], datetime],
+        *,
+        currency: str = "CNY",
+        utc_offset_min: int = 480,
+        institution: str = "1234567",
+        terminal: str = "SIM00001",
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._host, self._port, self._dialect, self._codec, self._key = host, port, dialect, Codec(dialect), key
+        self._clock, self._institution, self._terminal, self._timeout_s = clock, institution, terminal, timeout_s
+        self._currency = next(code for code, name in dialect.currencies.items() if name == currency)
+        self._letters = currency
+        self._zone = timezone(timedelta(minutes=utc_offset_min))
+        self._trace = 0
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._waiting: dict[tuple[str, str, str], asyncio.Future[Message]] = {}
+        self._opening = asyncio.Lock()
+
+    def name(self, number: int, account: str, fen: int, now: datetime, day_offset: int) -> Payment:
+        """A new payment: its fields make its serial, as the gateway will name it."""
+        local = now.astimezone(self._zone)
+        day = local.date() + timedelta(days=day_offset)
+        draft = Payment("", number, account, fen, self._letters, local.isoformat(timespec="seconds"), day)
+        serial = named(self._dialect, self._message(draft)).serial
+        return Payment(serial, number, account, fen, self._letters, draft.paid_at, day)
+
+    async def pay(self, payment: Payment, *, lose: bool = False, spoil: bool = False) -> Answer:
+        """0200."""
+        answer = await self._exchange(self._message(payment), lose, spoil)
+        if answer is None:
+            return SILENCE
+        shown = answer.get(self._dialect.balance.field)
+        return Answer(self._outcome(answer, reversal=False), answer.get(39), shown if answer.get(39) == self._code("ok") else "")
+
+    async def reverse(self, payment: Payment, *, lose: bool = False, spoil: bool = False) -> Answer:
+        """0400, with a trace number of its own."""
+        paid = self._message(payment)
+        self._trace += 1
+        told = {number: paid.fields[number] for number in (3, 4, 15, 32, 37, 41, 49) if number in paid.fields}
+        told |= {7: f"{self._local():%m%d%H%M%S}", 11: f"{500_000 + self._trace % 400_000:06d}"}
+        told[90] = paid.mti + paid.get(11) + paid.get(7) + paid.get(32).rjust(11, "0") + "0" * 11
+        answer = await self._exchange(Message("0400", told), lose, spoil)
+        return SILENCE if answer is None else Answer(self._outcome(answer, reversal=True), answer.get(39))
+
+    async def query(self, payment: Payment) -> Answer | None:
+        """There is none on this line: a repeat says what is booked."""
+        return None
+
+    async def echo(self) -> bool:
+        """0800/301."""
+        return await self.network("echo")
+
+    async def network(self, act: str) -> bool:
+        """0800: sign_on, sign_off, cut_over or echo."""
+        self._trace += 1
+        code = next(code for code, name in self._dialect.network.items() if name == act)
+        told = {7: f"{self._local():%m%d%H%M%S}", 11: f"{900_000 + self._trace % 90_000:06d}", 32: self._institution, 70: code}
+        answer = await self._exchange(Message("0800", told), False, False)
+        return answer is not None and answer.get(39) == self._code("ok")
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        self._writer = self._reading = None
+
+    @property
+    def signs(self) -> bool:
+        """Whether it can seal wrongly."""
+        return self._key is not None
+
+    def _message(self, payment: Payment) -> Message:
+        at = datetime.fromisoformat(payment.paid_at)
+        told = {
+            3: (self._dialect.processing.get("payment") or ("000000",))[0],
+            4: f"{payment.fen:012d}", 7: f"{at:%m%d%H%M%S}", 11: f"{payment.number % 500_000:06d}",
+            12: f"{at:%H%M%S}", 13: f"{at:%m%d}", 15: f"{payment.day:%m%d}", 32: self._institution,
+            37: f"{at:%y%j}{payment.number % 10_000_000:07d}", 41: self._terminal, 49: self._currency,
+        }  # fmt: skip
+        place = self._dialect.account
+        return Message("0200", {**told, place.field: place.prefix + payment.account}, bytes(self._dialect.header_bytes))
+
+    def _local(self) -> datetime:
+        return self._clock().astimezone(self._zone)
+
+    def _code(self, meaning: str) -> str:
+        return self._dialect.results[meaning]
+
+    def _outcome(self, answer: Message, *, reversal: bool) -> Outcome:
+        """Codes may mean several things; what matters to a bank is told apart, all else is a refusal."""
+        code = answer.get(39)
+        if code == self._code("ok"):
+            return Outcome.REVERSED if reversal else Outcome.POSTED
+        meanings = (
+            ("mac", Outcome.BAD_SIGNATURE), ("pending", Outcome.PENDING), ("not_open", Outcome.UNAVAILABLE),
+            ("not_signed_on", Outcome.UNAVAILABLE), ("delivered" if reversal else "serial_conflict",
+             Outcome.STANDS if reversal else Outcome.CONFLICT), ("reversed", Outcome.REVERSED),
+        )  # fmt: skip
+        return next((outcome for meaning, outcome in meanings if code == self._code(meaning)), Outcome.REFUSED)
+
+    async def _exchange(self, message: Message, lose: bool, spoil: bool) -> Message | None:
+        key = (f"{int(message.mti) + 10:04d}", message.get(7), message.get(11))
+        message = Message(message.mti, message.fields, bytes(self._dialect.header_bytes))
+        data = bytearray(self._codec.encode(message, self._key))
+        if spoil:
+            data[-1] ^= 1
+        try:
+            async with self._opening:
+                writer = await self._connected()
+            if lose:
+                writer.write(frame(self._dialect, bytes(data)))
+                await asyncio.wait_for(writer.drain(), self._timeout_s)
+                await self.close()
+                return None
+            waiting = self._waiting.setdefault(key, asyncio.get_running_loop().create_future())
+            writer.write(frame(self._dialect, bytes(data)))
+            return await asyncio.wait_for(asyncio.shield(waiting), self._timeout_s)
+        except (OSError, TimeoutError, asyncio.CancelledError) as gone:
+            if isinstance(gone, asyncio.CancelledError) and (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return None
+        finally:
+            self._waiting.pop(key, None)
+
+    async def _connected(self) -> asyncio.StreamWriter:
+        if self._writer is None or self._writer.is_closing():
+            reader, self._writer = await asyncio.open_connection(self._host, self._port)
+            self._reading = asyncio.ensure_future(self._read(reader, self._writer))
+        return self._writer
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        frames = Deframer(self._dialect)
+        try:
+            while data := await reader.read(CHUNK):
+                for each in frames.feed(data):
+                    received = self._codec.decode(each)
+                    if self._key is not None and not self._codec.right(received, [self._key]):
+                        raise BadMessage("an answer with a wrong MAC")
+                    told = received.message
+                    waiting = self._waiting.get((told.mti, told.get(7), told.get(11)))
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(told)
+        except (OSError, BadMessage):
+            pass
+        finally:
+            writer.transport.abort()
+            for waiting in self._waiting.values():
+                waiting.cancel()
