@@ -141,7 +141,7 @@ class WalletMemory:
     refused: when it refused an identity or a MAC. epoch: which meter behind this name; rises with every change of meter.
     switching: a change of authority under way, asked for by `by`. frozen_micro: the wallet does not count any more, or is said so,
     and holds this; frozen_books: our balance then. strange: the wallet is not the one that we knew, in one sentence.
-    differs: the offset that contradicts ours, as last seen.
+    differs: the offset that contradicts ours, as last seen. elsewhere: purchases since the last comparison that were none of ours.
     """
 
     customer: str = ""
@@ -161,6 +161,7 @@ class WalletMemory:
     frozen_books: int | None = None
     strange: str = ""
     differs: Span | None = None
+    elsewhere: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from gateway.domain.units import format_money
 from gateway.domain.wallet_mirror import Span, align, offset, span_of
 from gateway.domain.wallets import Act, Delivery, DeliveryState, Switching, Wallet, WalletMemory
 from gateway.services import announce, findings
-from gateway.services.ports import Tx
+from gateway.services.found_purchase import found_purchase, record_found
+from gateway.services.ports import Site, Tx
 from gateway.services.post_entry import post_entry
 
 HELD_MS = 60_000
@@ -25,7 +26,7 @@ ALIGN_MOST_MICRO = 1_000_000
 One unit of money; more is for a person to look at."""
 
 
-def compare(tx: Tx, account: Account, wallet: Wallet, seen: WalletSeen, books: Span, now_ms: int) -> Wallet:
+def compare(tx: Tx, account: Account, wallet: Wallet, seen: WalletSeen, books: Span, site: Site, now_ms: int) -> Wallet:
     """Our books beside the meter's word. What is on its way, or may be, is not compared."""
     memory = wallet.memory
     under_way = any(d.state is not DeliveryState.QUEUED or d.act is Act.REFUND for d in on_its_way(tx, wallet))
@@ -45,7 +46,12 @@ def compare(tx: Tx, account: Account, wallet: Wallet, seen: WalletSeen, books: S
     both = memory.offset.meet(now)
     if both is not None:
         findings.over(tx, FindingKind.WALLET_DIFFERS, wallet.meter, now_ms, account=account.id)
-        return keep(tx, wallet, replace(memory, offset=both, differs=None))
+        return keep(tx, wallet, replace(memory, offset=both, differs=None, elsewhere=0))
+    micro = found_purchase(memory, now)
+    if micro and record_found(tx, account, wallet, micro, site, now_ms):
+        findings.over(tx, FindingKind.WALLET_DIFFERS, wallet.meter, now_ms, account=account.id)
+        both = memory.offset.meet(now.moved(-micro))
+        return keep(tx, wallet, replace(memory, offset=both, differs=None, elsewhere=0))
     return _differ(tx, account, wallet, replace(memory, differs=now), now, now_ms)
 
 

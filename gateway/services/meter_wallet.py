@@ -30,10 +30,14 @@ from gateway.services.deliveries import job_of, queue, returned, settle
 from gateway.services.judge_account import judge_account
 from gateway.services.ports import Site, Tx
 from gateway.services.record_reading import record_reading
+from gateway.services.reverse_topup import decide_reversals
 from gateway.services.switch_authority import WATCH_MS, go_on, to_undelivered
 
 LIMITS_MS = 24 * 60 * 60 * 1000
 """How often the hoarding limit is read again: only people change it."""
+
+LOOKED_AT = 100
+"""Deliveries of an account in which ours between two looks are found: a meter takes one at a time."""
 
 UNREAD_PAUSE_MS = 5 * 60 * 1000
 """A scheduled read that brought nothing is tried again after this, whatever the schedule."""
@@ -84,20 +88,37 @@ def record_wallet(tx: Tx, job: WalletReadJob, outcome: Outcome, site: Site, now_
             keep(tx, wallet, replace(wallet.memory, next_ms=now_ms + UNREAD_PAUSE_MS))
         return
     used = _record_registers(tx, meter, account, seen, site, now_ms)
+    before = wallet
     wallet = _taken_over(tx, account, wallet, seen, site, now_ms)
     _decide(tx, account, wallet, seen, used, now_ms)
     micro = tx.balance(ledger.customer(account.id), account.currency)
-    wallet = tx.wallet(meter.id) or wallet
+    wallet = _count_others(tx, account, before, tx.wallet(meter.id) or wallet)
     books = None if used is None else Span(micro, micro + used)
     account = tx.account(account.id) or account
     if books is not None and account.authority is Authority.METER:
-        wallet = compare(tx, account, wallet, seen, books, now_ms)
+        wallet = compare(tx, account, wallet, seen, books, site, now_ms)
     elif account.authority is Authority.GATEWAY and wallet.memory.switching is None:
         watch(tx, account, wallet, now_ms)
+    decide_reversals(tx, site, now_ms, account.id)
     account = tx.account(account.id) or account
     go_on(tx, account, meter, wallet, books, site, now_ms)
     account = judge_account(tx, account.id, site, now_ms)
     announce.balance(tx, account, now_ms)
+
+
+def _count_others(tx: Tx, account: Account, before: Wallet, wallet: Wallet) -> Wallet:
+    """Remember the purchases that this look found and that are none of ours: typed or carried to the meter by somebody."""
+    if not before.known or wallet.memory.strange or wallet.count <= before.count:
+        return wallet
+    ours = [
+        delivery
+        for delivery in tx.deliveries(LOOKED_AT, account.id)
+        if (delivery.meter, delivery.epoch, delivery.state) == (wallet.meter, wallet.memory.epoch, DeliveryState.IN_METER)
+        and delivery.count is not None
+        and before.count < delivery.count <= wallet.count
+    ]
+    others = wallet.count - before.count - len(ours)
+    return keep(tx, wallet, replace(wallet.memory, elsewhere=wallet.memory.elsewhere + others)) if others > 0 else wallet
 
 
 def _record_registers(tx: Tx, meter: Meter, account: Account, seen: WalletSeen, site: Site, now_ms: int) -> int | None:
