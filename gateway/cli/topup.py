@@ -37,7 +37,7 @@ def topup(
         "channel": "counter",
     }
     with asking(config, url) as gateway:
-        status, answer = gateway.call("POST", "/bank/v1/topups", body, {"x-bank": "counter"})
+        status, answer = gateway.call("POST", "/api/v1/topups", body)
         if status not in (200, 201):
             raise Failure(f"not booked: {answer.get('detail') or answer.get('title') or answer.get('code')}")
         booked = answer["receipt"]

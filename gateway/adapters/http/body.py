@@ -22,34 +22,41 @@ Model = TypeVar("Model", bound=BaseModel)
 
 async def read_object(request: Request) -> dict[str, object]:
     """The body as a JSON object. Problems: media_type, length_required, too_large, malformed (not JSON, no object, a key twice)."""
+    return parse_object(await read_body(request))
+
+
+async def read_body(request: Request, media_type: str = "application/json", most: int = MOST_BODY_BYTES) -> bytes:
+    """The body as it came; it stays in request.state.body for whoever checks its signature. Problems: media_type, length_required,
+    too_large, malformed. most: bytes."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Problem("media_type", "the body must be application/json")
+    if kind != media_type:
+        raise Problem("media_type", f"the body must be {media_type}")
     length = request.headers.get("content-length")
     if length is None or not length.isdecimal():
         raise Problem("length_required", "content-length must be given")
-    if len(length) > 9 or int(length) > MOST_BODY_BYTES:
-        raise _too_large()
+    if len(length) > 9 or int(length) > most:
+        raise _too_large(most)
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
-            return parse_object(await _bytes(request))
+            request.state.body = body = await _bytes(request, most)
+            return body
     except TimeoutError:
         raise Problem("malformed", f"the body did not arrive within {BODY_WITHIN_S} s", headers={"connection": "close"}) from None
     except ClientDisconnect:
         raise Problem("malformed", "the body ended early") from None
 
 
-async def _bytes(request: Request) -> bytes:
+async def _bytes(request: Request, most: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BODY_BYTES:
-            raise _too_large()
+        if len(body) > most:
+            raise _too_large(most)
     return bytes(body)
 
 
-def _too_large() -> Problem:
-    return Problem("too_large", f"a body may have at most {MOST_BODY_BYTES} bytes", headers={"connection": "close"})
+def _too_large(most: int) -> Problem:
+    return Problem("too_large", f"a body may have at most {most} bytes", headers={"connection": "close"})
 
 
 def parse_object(body: bytes) -> dict[str, object]:

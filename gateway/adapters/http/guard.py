@@ -81,6 +81,11 @@ async def _http_exception(_request: Request, error: Exception) -> Response:
 
 async def _validation(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    return wrong_part(error).response()
+
+
+def wrong_part(error: RequestValidationError) -> Problem:
+    """A part of path, query or headers that is not as the route wants it, by its name."""
     first = error.errors()[0]
     name = str(first["loc"][-1]) if first["loc"] else "request"
-    return Problem("invalid", f"{name}: {first['msg']}", field=name).response()
+    return Problem("invalid", f"{name}: {first['msg']}", field=name)

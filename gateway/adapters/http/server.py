@@ -6,9 +6,12 @@ import asyncio
 import errno
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -28,6 +31,9 @@ MOST_HEAD_BYTES = 16 * 1024
 HEAD_WITHIN_S = 10.0
 """A connection that has not sent its whole head by then is closed: it holds a place for nothing."""
 
+CLIENT_NAMES = "client_names"
+"""In an ASGI scope's `state`: the names in the certificate that the client of a TLS listener has shown."""
+
 KEEP_ALIVE_S = 30
 """An idle connection stays this long, so that a bank that pays every few seconds keeps its own."""
 
@@ -44,15 +50,39 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM: our certificate and its key, and who vouches for the clients' certificates, which are asked for then."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.2 or newer. Raises ListenError."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            if self.client_ca is not None:
+                context.load_verify_locations(self.client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except (OSError, ValueError) as problem:  # an SSLError is an OSError
+            raise ListenError(f"TLS with {self.certificate}, {self.key} and {self.client_ca}: {problem}") from None
+        return context
+
+
 class Listener:
     """One HTTP listener. The port is bound and held from the constructor on; `serve` answers until `stop`.
 
-    app: an ASGI application. port 0 takes a free one, see `port`. before_stop: called first on stop, to end open streams.
-    Raises ListenError.
+    app: an ASGI application. port 0 takes a free one, see `port`. before_stop: called first on stop, to end open streams. tls: what
+    secures it. Raises ListenError.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, *, before_stop: Callable[[], None] | None = None) -> None:
-        self.app, self._socket = app, _bind(host, port)
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, *, before_stop: Callable[[], None] | None = None, tls: Tls | None = None
+    ) -> None:
+        context = None if tls is None else tls.context()
+        self.app, self._socket, self._scheme = app, _bind(host, port), "http" if tls is None else "https"
         self._before_stop = before_stop
         config = uvicorn.Config(
             app,
@@ -69,6 +99,8 @@ class Listener:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=1,
         )
+        config.load()
+        config.ssl = context
         self._server = _Server(config)
         self.host, self.port = host, int(self._socket.getsockname()[1])
 
@@ -76,7 +108,7 @@ class Listener:
     def url(self) -> str:
         """Where a browser on this machine finds it."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
-        return f"http://{host}:{self.port}"
+        return f"{self._scheme}://{host}:{self.port}"
 
     @property
     def accepting(self) -> bool:
@@ -142,6 +174,15 @@ class _Server(uvicorn.Server):
         return nullcontext()
 
 
+def _names_in(certificate: object) -> frozenset[str]:
+    """The DNS names and common names of a client's certificate, as the ssl module gives it."""
+    if not isinstance(certificate, dict):
+        return frozenset()
+    names = {value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
+    names |= {value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"}
+    return frozenset(names)
+
+
 class _Protocol(HttpToolsProtocol):
     """uvicorn's parser with bounds on connections, heads and patience; what it refuses is a problem document too."""
 
@@ -149,9 +190,11 @@ class _Protocol(HttpToolsProtocol):
     _in_head = True
     _too_large = False
     _patience: asyncio.TimerHandle | None = None
+    _names: frozenset[str] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._names = _names_in(transport.get_extra_info("peercert"))
         if len(self.connections) > MOST_CONNECTIONS:
             self._answer(unavailable(f"{MOST_CONNECTIONS} connections are open already"))
             return
@@ -181,6 +224,8 @@ class _Protocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MOST_HEAD_BYTES:
             self._too_large = True
             raise ValueError("the head is too large")
+        if self._names:
+            self.scope.setdefault("state", {})[CLIENT_NAMES] = self._names
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

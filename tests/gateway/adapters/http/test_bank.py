@@ -11,9 +11,10 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.adapters.http import bank as bank_module
+from gateway.adapters.http import bank_topups
 from gateway.adapters.http.body import MOST_BODY_BYTES
 from gateway.domain import ledger
+from gateway.domain.nonces import Claim
 from gateway.domain.requests import TopUp
 from gateway.services.ports import TopUpOutcome, Unavailable
 from tests.gateway.adapters.http.street import Street
@@ -243,7 +244,7 @@ async def test_a_body_without_a_length_is_refused(bank: httpx2.AsyncClient) -> N
         ("GET", "/bank/v1/", 404, "not_found"),
         ("GET", "/docs", 404, "not_found"),
         ("POST", f"{PATH}/", 404, "not_found"),
-        ("GET", "/bank/v1/topups/a%2Fb", 404, "not_found"),
+        ("GET", "/bank/v1/topups/a%2Fb/c", 404, "not_found"),
         ("GET", "/bank/v1/accounts/nobody", 404, "unknown_account"),
     ],
 )
@@ -288,17 +289,17 @@ async def test_a_slow_posting_is_answered_in_time_and_still_posted(street: Stree
     free, posted = asyncio.Event(), asyncio.Event()
     quick = street.topup
 
-    async def slow(topup: TopUp) -> TopUpOutcome:
+    async def slow(topup: TopUp, claim: Claim | None) -> TopUpOutcome:
         await free.wait()
-        outcome = await quick(topup)
+        outcome = await quick(topup, claim)
         posted.set()
         return outcome
 
-    monkeypatch.setattr(bank_module, "ANSWER_WITHIN_S", 0.01)
+    monkeypatch.setattr(bank_topups, "ANSWER_WITHIN_S", 0.01)
     monkeypatch.setattr(street, "topup", slow)
     async with client_of(street) as client:
         assert_problem(await client.post(PATH, json=PAY), 503, "unavailable")
-        assert_problem(await client.get(f"{PATH}/S-1"), 404, "not_found")
+        assert_problem(await client.get(f"{PATH}/S-1"), 503, "unavailable")
         free.set()
         await asyncio.wait_for(posted.wait(), 5)
         monkeypatch.undo()
@@ -311,8 +312,8 @@ async def test_a_reversed_payment_is_refused_again(
     await bank.post(PATH, json=PAY)
     honest = street.topup
 
-    async def reversed_now(topup: TopUp) -> TopUpOutcome:
-        outcome = await honest(topup)
+    async def reversed_now(topup: TopUp, claim: Claim | None) -> TopUpOutcome:
+        outcome = await honest(topup, claim)
         return replace(outcome, payment=replace(outcome.payment, status="reversed"))
 
     monkeypatch.setattr(street, "topup", reversed_now)
@@ -339,7 +340,20 @@ async def test_the_account_as_a_bank_sees_it(bank: httpx2.AsyncClient, street: S
 async def test_the_openapi_document_names_every_call_and_the_form_of_money(bank: httpx2.AsyncClient) -> None:
     document = (await bank.get("/openapi.json")).json()
     calls = {(path, method) for path, methods in document["paths"].items() for method in methods}
-    assert calls == {("/bank/v1/topups", "post"), ("/bank/v1/topups/{serial}", "get"), ("/bank/v1/accounts/{account}", "get")}
+    day = "/bank/v1/reconciliations/{accounting_date}"
+    assert calls == {
+        ("/bank/v1/accounts/{account}", "get"),
+        ("/bank/v1/quotes", "post"),
+        ("/bank/v1/topups", "post"),
+        *((f"/bank/v1/topups/{scope}{{serial}}", "get") for scope in ("", "{accounting_date}/")),
+        *((f"/bank/v1/topups/{scope}{{serial}}/reversal", "post") for scope in ("", "{accounting_date}/")),
+        ("/bank/v1/refunds", "post"),
+        *((day, method) for method in ("get", "post")),
+        (f"{day}/statement", "get"),
+        (f"{day}/differences/{{id}}/resolution", "post"),
+        ("/bank/v1/settlements", "post"),
+        ("/bank/v1/keys", "get"),
+    }
     topup = document["paths"]["/bank/v1/topups"]["post"]
     form = topup["requestBody"]["content"]["application/json"]["schema"]
     assert form["properties"]["amount"]["type"] == "string" and form["additionalProperties"] is False

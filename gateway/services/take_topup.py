@@ -1,0 +1,22 @@
+"""A signed payment: its nonce is used up in the transaction that posts it, and may repeat only what is stored (contract.md 3)."""
+
+from __future__ import annotations
+
+from gateway.domain.nonces import Claim
+from gateway.domain.requests import TopUp
+from gateway.services.apply_topup import apply_topup
+from gateway.services.ports import Site, TopUpOutcome, Tx
+from gateway.services.spend_nonce import once
+
+
+def take_topup(tx: Tx, topup: TopUp, claim: Claim | None, site: Site, now_ms: int) -> TopUpOutcome:
+    """`apply_topup` under a nonce. NonceUsed where it was used and what is asked is not stored already; binds nothing then."""
+
+    def known() -> bool:
+        payment = tx.payment(topup.identity)
+        if payment is None or payment.entry is None:  # a refusal and a tombstone stand whatever comes
+            return payment is not None
+        content = payment.account, payment.amount_micro, payment.currency
+        return content == (topup.account, topup.amount_micro, topup.currency)
+
+    return once(tx, claim, now_ms, known, lambda: apply_topup(tx, topup, site, now_ms))

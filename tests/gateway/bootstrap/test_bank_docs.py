@@ -1,0 +1,70 @@
+"""The examples of docs/bank.md, run as they stand against a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.bootstrap.conftest import MakeSite
+
+DOCS = Path(__file__).parents[3] / "docs" / "bank.md"
+
+
+def examples() -> dict[str, str]:
+    """The first block of each language that is a whole call, and the two lines that make a key."""
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", DOCS.read_text(), re.M | re.S)
+    shell = [text for language, text in blocks if language == "sh"]
+    return {
+        "keys": next(text for text in shell if "genpkey" in text),
+        "toml": next(text for language, text in blocks if language == "toml"),
+        "sh": next(text for text in shell if "curl" in text),
+        "python": next(text for language, text in blocks if language == "python"),
+    }
+
+
+async def run(folder: Path, environment: dict[str, str], *command: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
+@pytest.mark.skipif(not shutil.which("curl") or not shutil.which("openssl"), reason="the examples need curl and openssl")
+async def test_the_examples_pay(site_of: MakeSite) -> None:
+    shown = examples()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    site = site_of(1, 1)
+    site.plan.accounts = {"m0-0": "A-0007"}
+    await run(site.folder, {}, "bash", "-e", "-c", shown["keys"])
+    site.plan.tail += shown["toml"].replace('"https://pay.example.org"', f'"{url}"\nlisten = "{url[7:]}"')
+    today = (datetime.now(UTC) + timedelta(hours=8)).date().isoformat()
+    paid = {
+        "account": "A-0007",
+        "amount": "50.00",
+        "currency": "CNY",
+        "paid_at": "2026-11-21T10:15:00+08:00",
+        "accounting_date": today,
+    }
+    async with site.running():
+        first = {"URL": url, "BODY": json.dumps({"serial": "1", **paid})}
+        told = [json.loads(await run(site.folder, first, "bash", "-e", "-c", shown["sh"])) for _ in range(2)]
+        assert told[0] == told[1] and told[0]["payment"] == "posted" and told[0]["receipt"]["bank"] == "north"
+        second = {"URL": url, "BODY": json.dumps({"serial": "2", **paid})}
+        assert re.fullmatch(r"G1-\S+ posted\n", await run(site.folder, second, sys.executable, "-c", shown["python"]))
