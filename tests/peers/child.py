@@ -24,6 +24,14 @@ def python_of(name: str) -> Path:
     return folder / "bin" / "python"
 
 
+def node_folder() -> Path:
+    """Where Node's packages are; skips the test where they are not installed."""
+    folder = ROOT / ".venv-peers" / "node"
+    if not (folder / "installed").exists():
+        pytest.skip("Node's packages are not installed: run scripts/install node to compare us with them.")
+    return folder
+
+
 class Peer:
     """`with Peer("dlt645", "drive_dlt645.py") as call: call("read", "00010000")`. Raises PeerError."""
 
