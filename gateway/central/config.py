@@ -7,13 +7,23 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
+from joserfc.jwk import OKPKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.adapters.mqtt_link import Broker
+from gateway.adapters.http.server import is_loopback
+from gateway.adapters.mqtt_session import Broker, Tls
+from gateway.central import keys
+from gateway.central.orders import Signer
 from protocols.errors import RequestError
+from protocols.uplink import signing
+from protocols.uplink.messages import BadMessage
 from protocols.uplink.topics import ROOT, Topics, valid_id
+
+PLAIN_PORT, TLS_PORT = 1883, 8883
+_PROTOCOLS = {None: None, "5": 5, "3.1.1": 4}
 
 
 class ConfigError(ValueError):
@@ -31,6 +41,27 @@ def _root(text: str) -> str:
         raise ValueError(str(wrong)) from None
 
 
+def _zone(text: str) -> str:
+    if text not in available_timezones():
+        raise ValueError(f"{text!r} is no time zone like Asia/Shanghai")
+    return text
+
+
+def _listen(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("is an address and a port, like 127.0.0.1:8090")
+    return text
+
+
+def _public(text: str) -> str:
+    try:
+        signing.public_key(text)
+    except BadMessage as wrong:
+        raise ValueError(str(wrong)) from None
+    return text
+
+
 def _id(text: str) -> str:
     if not valid_id(text):
         raise ValueError("an id is 1 to 64 letters, digits, _ or -")
@@ -44,11 +75,16 @@ class Table(BaseModel):
 
 
 class CentralTable(Table):
-    """id: of this system at the broker. data: folder of the SQLite store, beside the file. url: of PostgreSQL instead."""
+    """id: of this instance at the broker. name: the centre in receipts. data: folder of a SQLite store; url: PostgreSQL instead.
+
+    share: name of the group of instances that share the work; without it this one takes everything.
+    """
 
     id: Annotated[str, AfterValidator(_id)] = "wattgate-central"
+    name: Annotated[str, AfterValidator(_id)] = "CENTRE"
     data: str | None = None
     url: str | None = None
+    share: Annotated[str, AfterValidator(_id)] | None = None
 
     @model_validator(mode="after")
     def _one_store(self) -> CentralTable:
@@ -58,13 +94,57 @@ class CentralTable(Table):
 
 
 class MqttTable(Table):
-    """The broker. password_file: mode 0600, the password alone in it."""
+    """The broker. password_file: mode 0600, the password alone in it. ca, cert, key: PEM files, as a gateway has them."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    version: Literal["5", "3.1.1"] | None = None
     root: Annotated[str, AfterValidator(_root)] = ROOT
     username: str | None = None
     password_file: str | None = None
+    tls: bool = False
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+    @model_validator(mode="after")
+    def _in_pairs(self) -> MqttTable:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert and key belong together: name both, or neither")
+        return self
+
+    @property
+    def secured(self) -> bool:
+        """Whether the connection is TLS."""
+        return self.tls or self.ca is not None or self.cert is not None
+
+
+class KeysTable(Table):
+    """Files of private keys, mode 0600 (wattgate central keys new). centre: signs acks and requests. commands: signs orders."""
+
+    centre: str | None = None
+    commands: str | None = None
+
+
+class HttpTable(Table):
+    """listen: of /healthz and /metrics, and of the banks' interface where there is one."""
+
+    listen: Annotated[str, AfterValidator(_listen)]
+
+
+class BankTable(Table):
+    """The banks' front. accounts: table of the accounts and their gateways, beside the file. zone: of accounting dates."""
+
+    accounts: str
+    signatures: Literal["off"] = "off"
+    zone: Annotated[str, AfterValidator(_zone)] = "Asia/Shanghai"
+
+
+class GatewayTable(Table):
+    """A gateway whose books are watched. anchor_keys: public keys by id, the x of their JWK."""
+
+    id: Annotated[str, AfterValidator(_id)]
+    anchor_keys: dict[Annotated[str, AfterValidator(_id)], Annotated[str, AfterValidator(_public)]]
 
 
 class CentralConfig(Table):
@@ -72,6 +152,22 @@ class CentralConfig(Table):
 
     central: CentralTable
     mqtt: MqttTable = MqttTable()
+    keys: KeysTable = KeysTable()
+    http: HttpTable | None = None
+    bank: BankTable | None = None
+    gateway: list[GatewayTable] = []
+
+    @model_validator(mode="after")
+    def _across(self) -> CentralConfig:
+        if self.bank is not None and self.http is None:
+            raise ValueError("bank needs http.listen")
+        if self.bank is not None and self.keys.commands is None:
+            raise ValueError("bank needs keys.commands: vouchers are signed")
+        if self.bank is not None and self.http is not None and not is_loopback(self.http.listen.rpartition(":")[0].strip("[]")):
+            raise ValueError('bank: signatures = "off" is allowed only where http.listen is on loopback')
+        if len({g.id for g in self.gateway}) != len(self.gateway):
+            raise ValueError("a gateway is there twice")
+        return self
 
     def topics(self) -> Topics:
         """The topics of all gateways."""
@@ -87,9 +183,24 @@ class CentralConfig(Table):
 
     def broker(self, folder: Path) -> Broker:
         """Where the broker is, with the password of its file. ConfigError when that cannot be used."""
-        name = self.mqtt.password_file
-        password = None if name is None else _secret(folder / name)
-        return Broker(self.mqtt.host, self.mqtt.port, self.mqtt.username, password)
+        m = self.mqtt
+        password = None if m.password_file is None else _secret(folder / m.password_file)
+        ca, cert, key = (None if name is None else folder / name for name in (m.ca, m.cert, m.key))
+        tls = Tls(ca, cert, key) if m.secured else None
+        port = m.port or (TLS_PORT if m.secured else PLAIN_PORT)
+        return Broker(m.host, port, m.username, password, protocol=_PROTOCOLS[m.version], tls=tls)
+
+    def signer(self, folder: Path, role: Literal["centre", "commands"]) -> Signer | None:
+        """Our key for this, None where the file names none. ConfigError when it cannot be used."""
+        name = getattr(self.keys, role)
+        try:
+            return None if name is None else keys.load(folder / name)
+        except keys.BadKey as wrong:
+            raise ConfigError([f"keys.{role}: {wrong}"]) from None
+
+    def anchor_keys(self) -> dict[str, dict[str, OKPKey]]:
+        """Public keys of the gateways' anchors, by gateway and key id."""
+        return {g.id: {kid: signing.public_key(x) for kid, x in g.anchor_keys.items()} for g in self.gateway}
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> CentralConfig:

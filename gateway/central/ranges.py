@@ -25,6 +25,20 @@ class Ranges:
         self._firsts[left:right] = [first]
         self._lasts[left:right] = [end]
 
+    def __len__(self) -> int:
+        """How many ranges."""
+        return len(self._firsts)
+
+    def covers(self, first: int, last: int) -> bool:
+        """Whether all of first..last is there."""
+        at = bisect_right(self._firsts, first) - 1
+        return at >= 0 and last <= self._lasts[at]
+
+    def touches(self, first: int, last: int) -> bool:
+        """Whether first..last would grow a range that is there, or be the beginning: it would open no new hole."""
+        at = bisect_right(self._lasts, first - 2)
+        return first == 1 or (at < len(self._firsts) and self._firsts[at] <= last + 1)
+
     def __contains__(self, number: int) -> bool:
         at = bisect_right(self._firsts, number) - 1
         return at >= 0 and number <= self._lasts[at]

@@ -6,7 +6,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -16,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "2"
+VERSION = "3"
 
 metadata = MetaData()
 
@@ -33,12 +32,15 @@ def _int(name: str) -> Column[int]:
 
 
 def _message() -> Column[int]:
-    return Column("message", NUMBER, ForeignKey("central_message.id"), primary_key=True)
+    """The row of central_message that it belongs to. Not declared so: both are written in one transaction, and never alone; looking
+    for it again cost PostgreSQL a third of its time."""
+    return Column("message", NUMBER, primary_key=True)
 
 
 meta = Table("central_meta", metadata, Column("key", Text, primary_key=True), _text("value"))
 
 gateway = Table("central_gateway", metadata, Column("gateway", Text, primary_key=True), _text("state"), _int("at_ms"))
+"""What a gateway or its will last said of it: online, offline."""
 
 message = Table(
     "central_message",
@@ -53,7 +55,38 @@ message = Table(
     _int("received_ms"),
     UniqueConstraint("gateway", "epoch", "seq"),
 )
-"""Every message once. kind: reading, event, balance, result; what it says stands in the table of that name, or in unreadable."""
+"""Every message once. kind: reading, event, balance, result, anchor; what it says stands in that table, or in unreadable."""
+
+stream = Table(
+    "central_stream",
+    metadata,
+    Column("gateway", Text, primary_key=True),
+    Column("epoch", Text, primary_key=True),
+    _int("ordinal"),
+    _text("accounted"),
+    _int("low"),
+    _int("upto"),
+    _int("top"),
+    Column("dropped", Boolean, nullable=False),
+    _int("heard_ms"),
+)
+"""One gateway's numbers of one epoch: what needs no delivery any more, as ranges. ordinal: which epoch of the gateway it is, 1 the
+first. dropped: whether anything of it was. Changed in the transaction that stores the messages, so that every instance knows."""
+
+dropped = Table(
+    "central_dropped",
+    metadata,
+    Column("id", NUMBER, primary_key=True),
+    _text("gateway"),
+    _text("epoch"),
+    _int("first"),
+    _int("last"),
+    _text("why"),
+    Index("central_dropped_first", "gateway", "epoch", "first"),
+    Index("central_dropped_last", "gateway", "epoch", "last"),
+)
+"""Numbers that count as received although nothing of them is here. why: `policy` as the gateway's events name them, `lost` asked
+for in vain, `before` of an earlier epoch."""
 
 reading = Table(
     "central_reading",
@@ -70,9 +103,6 @@ reading = Table(
     Column("taken_ms", BigInteger, nullable=True),
     Index("central_reading_meter", "gateway", "meter", "answered_ms"),
 )
-
-OLDER = {"1": ("ALTER TABLE central_reading ADD COLUMN taken_ms BIGINT",)}
-"""What brings the tables of an older version to the next one."""
 
 item = Table(
     "central_item",
@@ -133,14 +163,102 @@ result = Table(
 unreadable = Table("central_unreadable", metadata, _message(), _text("why"), Column("payload", LargeBinary, nullable=False))
 """Messages with a readable envelope and a body that is none of ours: kept as they came, nothing is lost by a misunderstanding."""
 
-command = Table(
-    "central_command",
+anchor = Table("central_anchor", metadata, _message(), _text("gateway"), _int("at_ms"), _text("jws"))
+"""Anchors as they came, good or not."""
+
+head = Table(
+    "central_head",
+    metadata,
+    _message(),
+    Column("book", Text, primary_key=True),
+    _text("gateway"),
+    _text("epoch"),
+    _int("anchor"),
+    _int("number"),
+    _text("hash"),
+    Index("central_head_number", "gateway", "book", "number"),
+    Index("central_head_anchor", "gateway", "book", "epoch", "anchor"),
+)
+"""What a gateway signed with a key we know: at its anchor of this number, entry `number` of its book (audit, ledger) was the last
+and had this hash."""
+
+finding = Table(
+    "central_finding",
+    metadata,
+    Column("id", NUMBER, primary_key=True),
+    _text("gateway"),
+    _text("kind"),
+    _text("subject"),
+    _text("text"),
+    _int("at_ms"),
+    Column("closed_ms", BigInteger, nullable=True),
+    _text("closed_by", nullable=True),
+    UniqueConstraint("gateway", "kind", "subject"),
+)
+"""What a person has to look at, each once."""
+
+order = Table(
+    "central_order",
     metadata,
     Column("id", Text, primary_key=True),
     _text("gateway"),
+    _text("kid"),
     _int("counter"),
+    _text("verb"),
     _text("payload"),
-    _int("sent_ms"),
-    UniqueConstraint("gateway", "counter"),
+    _int("made_ms"),
+    Column("expires_ms", BigInteger, nullable=True),
+    Column("sent_ms", BigInteger, nullable=True),
+    _int("tries"),
+    _text("state"),
+    Column("final", Boolean, nullable=False),
+    Column("state_ms", BigInteger, nullable=True),
+    _text("reason", nullable=True),
+    UniqueConstraint("kid", "gateway", "counter"),
+    Index("central_order_open", "final", "sent_ms"),
 )
-"""Commands as they were sent, written before they leave."""
+"""Commands as they are sent, signed, written before they leave. state: what the gateway last said, `new` before it said any."""
+
+UNSIGNED = "unsigned"
+"""What stands for the key of a command that nobody signed."""
+
+counter = Table(
+    "central_counter", metadata, Column("kid", Text, primary_key=True), Column("gateway", Text, primary_key=True), _int("last")
+)
+"""The highest counter that a key has used towards a gateway, for ever."""
+
+lease = Table("central_lease", metadata, Column("name", Text, primary_key=True), _text("holder"), _int("until_ms"))
+"""Which instance does what only one should do."""
+
+payment = Table(
+    "central_payment",
+    metadata,
+    Column("bank", Text, primary_key=True),
+    Column("institution", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("serial", Text, primary_key=True),
+    _text("account"),
+    _text("gateway"),
+    _int("amount_micro"),
+    _text("currency"),
+    _text("accounting_date"),
+    _text("paid_at"),
+    _text("channel"),
+    _text("status"),
+    _text("delivery"),
+    _text("receipt", nullable=True),
+    _text("reversal", nullable=True),
+    _text("reversal_state"),
+    _text("reversal_serial"),
+    _text("reversal_date"),
+    _int("reversal_ms"),
+    _text("problem", nullable=True),
+    _text("detail", nullable=True),
+    _text("voucher", nullable=True),
+    _int("at_ms"),
+    Index("central_payment_day", "bank", "accounting_date"),
+    Index("central_payment_voucher", "voucher"),
+)
+"""What banks paid in at the centre, under the payment's identity for ever; also refusals and tombstones. voucher: the order that
+takes it to its gateway. reversal: what the bank was told of it, once it is decided; reversal_state: as domain/bank_acts has it, or
+empty."""

@@ -1,25 +1,32 @@
-"""The central system's store on SQLite or PostgreSQL: every message once, and then what it says (schema.py)."""
+"""The central system's store on SQLite or PostgreSQL, opened and brought to the version that we know (schema.py)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
 from typing import TypeVar
 
-from sqlalchemy import Connection, Table, func, insert, select, text, update
+from sqlalchemy import Connection, Table, insert, inspect, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from gateway.adapters.store.engine import Database, StoreError, open_database
-from gateway.central import schema
-from gateway.central.arrivals import Arrival, Unreadable
-from gateway.central.ranges import Ranges
-from protocols.uplink.messages import BalanceMessage, EventMessage, ReadingMessage, ResultMessage
-from protocols.uplink.moments import parse_moment
+from gateway.central import older, schema
 
 T = TypeVar("T")
-Stream = tuple[str, str]
 Row = dict[str, object]
+
+
+@cache
+def _unnested(table: Table, names: tuple[str, ...]) -> str:
+    """An upsert of many rows as one statement of PostgreSQL, columns as arrays: one by one each row costs a round of its own."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    arrays = ", ".join(f"%({name})s::{table.c[name].type.compile(dialect)}[]" for name in names)
+    keys = [column.name for column in table.primary_key]
+    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    into = f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays})"
+    return f"{into} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"
 
 
 class StoreUnusable(Exception):
@@ -35,11 +42,12 @@ class StoreBroken(StoreFailed):
 
 
 class CentralStore:
-    """An open store. All calls block; the caller keeps them in one thread."""
+    """An open store. All calls block. Several processes may have it open: one writes at a time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._dialect = postgresql if database.url.get_backend_name() == "postgresql" else sqlite
+        self.on_server = database.url.get_backend_name() == "postgresql"
+        self.dialect: ModuleType = postgresql if self.on_server else sqlite
 
     @classmethod
     def open(cls, url_or_path: str) -> CentralStore:
@@ -49,7 +57,7 @@ class CentralStore:
         except StoreError as problem:
             raise StoreUnusable(str(problem)) from None
         try:
-            store._within(store._prepare)
+            store.write(store._prepare)
         except BaseException:
             store.close()
             raise
@@ -59,149 +67,61 @@ class CentralStore:
         """Closes all connections."""
         self._database.close()
 
-    def save(self, arrivals: Sequence[Arrival]) -> int:
-        """Stores what is new among them in one transaction, durably; how many were new. StoreFailed: none was stored."""
-        return self._within(lambda connection: self._save(connection, arrivals))
-
-    def received(self) -> dict[Stream, Ranges]:
-        """The numbers that are here, of every gateway and epoch. Reads an index over all messages."""
-        m = schema.message.c
-        island = m.seq - func.row_number().over(partition_by=(m.gateway, m.epoch), order_by=m.seq)
-        numbered = select(m.gateway, m.epoch, m.seq, island.label("island")).subquery().c
-        query = select(numbered.gateway, numbered.epoch, func.min(numbered.seq), func.max(numbered.seq)).group_by(
-            numbered.gateway, numbered.epoch, numbered.island
-        )
-        found: dict[Stream, Ranges] = {}
-        with self._database.reader.connect() as connection:
-            for gateway, epoch, first, last in connection.execute(query):
-                found.setdefault((gateway, epoch), Ranges()).add(first, last)
-        return found
-
-    def save_state(self, gateway: str, state: str, at_ms: int) -> None:
-        """The newest state that a gateway or its broker told."""
-        row = {"gateway": gateway, "state": state, "at_ms": at_ms}
-        statement = self._dialect.insert(schema.gateway).values(row)
-        self._within(lambda c: c.execute(statement.on_conflict_do_update(index_elements=["gateway"], set_=row)))
-
-    def add_command(self, command: str, gateway: str, sent_ms: int, payload: Callable[[int], str]) -> str:
-        """Writes a command down before it leaves, with the next counter of its gateway; a known id gives what was sent then."""
-
-        def add(connection: Connection) -> str:
-            c = schema.command.c
-            known = connection.scalar(select(c.payload).where(c.id == command))
-            if known is not None:
-                return str(known)
-            counter = (connection.scalar(select(func.max(c.counter)).where(c.gateway == gateway)) or 0) + 1
-            text = payload(counter)
-            row = {"id": command, "gateway": gateway, "counter": counter, "payload": text, "sent_ms": sent_ms}
-            connection.execute(insert(schema.command).values(row))
-            return text
-
-        return self._within(add)
-
-    def _within(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Runs `work` in one transaction, durable when this returns. StoreFailed: nothing of it happened."""
         try:
             with self._database.writer.begin() as connection:
                 return work(connection)
-        except DBAPIError as error:
-            trouble = self._database.judge(error.orig) if error.orig is not None else None
-            if trouble is None:
+        except Exception as error:
+            if (judged := self._judged(error)) is None:
                 raise
-            raise (StoreBroken if trouble.fatal else StoreFailed)(trouble.sentence) from error
+            raise judged from error
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Runs `work` on one unchanging view of the store. StoreFailed when it cannot be read now."""
+        try:
+            with self._database.reader.connect() as connection:
+                return work(connection)
+        except Exception as error:
+            if (judged := self._judged(error)) is None:
+                raise
+            raise judged from error
+
+    def _judged(self, error: Exception) -> StoreFailed | None:
+        """What the driver's error means; COPY raises it bare. None: the database is not at fault."""
+        trouble = self._database.judge(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
+        return None if trouble is None else (StoreBroken if trouble.fatal else StoreFailed)(trouble.sentence)
+
+    def upsert(self, connection: Connection, table: Table, rows: list[Row]) -> None:
+        """Inserts rows, or changes those whose primary key is there."""
+        if not rows:
+            return
+        if self.on_server:
+            names = list(rows[0])
+            columns = {name: [row[name] for row in rows] for name in names}
+            connection.exec_driver_sql(_unnested(table, tuple(names)), columns)
+            return
+        statement = self.dialect.insert(table)
+        keys = [column.name for column in table.primary_key]
+        changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+    def insert_new(self, connection: Connection, table: Table, row: Row) -> bool:
+        """Inserts a row unless one with its keys is there; whether it was new."""
+        done = connection.execute(self.dialect.insert(table).values(row).on_conflict_do_nothing())
+        return bool(done.rowcount)
 
     def _prepare(self, connection: Connection) -> None:
+        is_new = not inspect(connection).has_table(schema.meta.name)
         schema.metadata.create_all(connection)
-        version = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "schema"))
-        if version is None:
+        if is_new:
             connection.execute(insert(schema.meta).values(key="schema", value=schema.VERSION))
-        elif version in schema.OLDER:
-            for statement in schema.OLDER[version]:
-                connection.execute(text(statement))
-            connection.execute(update(schema.meta).where(schema.meta.c.key == "schema").values(value=schema.VERSION))
-        elif version != schema.VERSION:
+        version = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "schema"))
+        if version not in (schema.VERSION, *older.STEPS):
             raise StoreUnusable(f"the central store has schema {version}, we know {schema.VERSION}: use a newer wattgate")
-
-    def _save(self, connection: Connection, arrivals: Sequence[Arrival]) -> int:
-        by_number = {(*a.stream, a.envelope.seq): a for a in reversed(arrivals)}  # the first of equals stands
-        rows = [_message(a) for a in by_number.values()]
-        m = schema.message.c
-        statement = self._dialect.insert(schema.message).on_conflict_do_nothing().returning(m.id, m.gateway, m.epoch, m.seq)
-        new = [(number, by_number[gateway, epoch, seq]) for number, gateway, epoch, seq in connection.execute(statement, rows)]
-        contents: dict[Table, list[Row]] = {}
-        for number, arrival in new:
-            for table, row in _content(number, arrival):
-                contents.setdefault(table, []).append(row)
-        for table, rows in contents.items():
-            connection.execute(insert(table), rows)
-        return len(new)
-
-
-def _message(a: Arrival) -> Row:
-    return {
-        "gateway": a.where.gateway,
-        "epoch": a.envelope.epoch,
-        "seq": a.envelope.seq,
-        "kind": a.where.kind.value,
-        "subject": a.where.subject,
-        "backlog": a.envelope.backlog,
-        "received_ms": a.received_ms,
-    }
-
-
-def _content(number: int, arrival: Arrival) -> list[tuple[Table, Row]]:
-    said, gateway, subject = arrival.content, arrival.where.gateway, arrival.where.subject
-    row: Row = {"message": number, "gateway": gateway}
-    match said:
-        case ReadingMessage():
-            items = [(schema.item, _item(number, position, said)) for position in range(len(said.items))]
-            return [(schema.reading, row | _reading(subject, said)), *items]
-        case EventMessage():
-            data = {"kind": said.kind, "at_ms": parse_moment(said.at), "data": json.dumps(said.data, ensure_ascii=False)}
-            return [(schema.event, row | data | {"meter": said.meter, "account": said.account})]
-        case BalanceMessage():
-            data = {"balance": said.balance, "currency": said.currency, "credit": said.credit, "at_ms": parse_moment(said.at)}
-            return [(schema.balance, row | data | {"account": subject})]
-        case ResultMessage():
-            return [(schema.result, row | _result(said))]
-        case Unreadable(why, payload):
-            return [(schema.unreadable, {"message": number, "why": why, "payload": payload})]
-
-
-def _reading(meter: str, said: ReadingMessage) -> Row:
-    return {
-        "meter": meter,
-        "point": said.point,
-        "quality": said.quality,
-        "source": said.source,
-        "asked_ms": parse_moment(said.asked),
-        "answered_ms": parse_moment(said.answered),
-        "stored_ms": parse_moment(said.stored),
-        "taken_ms": None if said.taken is None else parse_moment(said.taken),
-    }
-
-
-def _item(number: int, position: int, said: ReadingMessage) -> Row:
-    item = said.items[position]
-    return {
-        "message": number,
-        "position": position,
-        "quantity": item.quantity,
-        "obis": item.obis,
-        "value": item.value,
-        "unit": item.unit,
-    }
-
-
-def _result(said: ResultMessage) -> Row:
-    return {
-        "command": said.command,
-        "meter": said.meter,
-        "verb": said.verb,
-        "cause": said.cause,
-        "origin": said.origin,
-        "state": said.state,
-        "final": said.final,
-        "evidence": json.dumps(said.evidence),
-        "reason": said.reason,
-        "at_ms": parse_moment(said.at),
-    }
+        while version != schema.VERSION:
+            version, statements, work = older.STEPS[str(version)]
+            for statement in statements:
+                connection.execute(text(statement))
+            work(connection)
+        connection.execute(update(schema.meta).where(schema.meta.c.key == "schema").values(value=schema.VERSION))

@@ -30,6 +30,7 @@ from firmware_sim.bank import Bank
 from gateway.bootstrap.broker import BrokerFailed, BundledBroker
 from gateway.cli import demo_street
 from gateway.cli.answers import Failure
+from gateway.cli.centre_keys import centre_keys
 from gateway.cli.demo_children import Child
 from gateway.cli.demo_street import Places, Street
 from gateway.cli.demo_table import Picture, draw, words
@@ -137,7 +138,8 @@ class Demo:
     def _write_files(self, rng: Random) -> None:
         folder, options = self.options.data, self.options
         (folder / "sim.toml").write_text(demo_street.sim_toml(self.street, self.places, options.speed, options.seed, rng))
-        (folder / "gateway.toml").write_text(demo_street.gateway_toml(self.street, self.places, options.speed))
+        gateway = demo_street.gateway_toml(self.street, self.places, options.speed)
+        (folder / "gateway.toml").write_text(f"{gateway}\n{centre_keys(folder)}")
         (folder / "central.toml").write_text(demo_street.central_toml(self.places))
         secret(folder / "passwords.toml", demo_street.PASSWORDS_TOML)
         if not (folder / "operator.token").exists():

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
+from gateway.cli.centre_keys import CENTRAL_TABLE
+
 CURRENCY = "CNY"
 FLAT_PRICE = "0.617"
 PEAK_PRICE, VALLEY_PRICE = "0.617", "0.307"
@@ -168,4 +170,4 @@ PASSWORDS_TOML = '[control]\nlevel = 2\npassword = "000000"\n'
 def central_toml(places: Places) -> str:
     """The reference central's file."""
     host, _, port = places.mqtt.rpartition(":")
-    return f'[central]\ndata = "central"\n\n[mqtt]\nhost = "{host}"\nport = {port}\n'
+    return f'[central]\ndata = "central"\n\n[mqtt]\nhost = "{host}"\nport = {port}\n\n{CENTRAL_TABLE}'

@@ -37,11 +37,14 @@ RESULT: dict[str, object] = {
     "reason": None,
     "at": NOON,
 }
-BODIES = {Up.EVENT: EVENT, Up.READING: READING, Up.BALANCE: BALANCE, Up.RESULT: RESULT}
-SUBJECTS = {Up.EVENT: "gateway", Up.READING: "M1", Up.BALANCE: "00ff", Up.RESULT: "c-1"}
+ANCHOR: dict[str, object] = {"at": NOON, "jws": "a.b.c"}
+BODIES = {Up.EVENT: EVENT, Up.READING: READING, Up.BALANCE: BALANCE, Up.RESULT: RESULT, Up.ANCHOR: ANCHOR}
+SUBJECTS = {Up.EVENT: "gateway", Up.READING: "M1", Up.BALANCE: "00ff", Up.RESULT: "c-1", Up.ANCHOR: ""}
 
 
 def arrival(seq: int, kind: Up = Up.EVENT, *, gateway: str = "G1", epoch: str = "e1", low: int = 1, **change: object) -> Arrival:
-    """One message, with some fields changed."""
+    """One message, with some fields changed. kind_ and ranges: of an event that says what was dropped."""
+    if "kind_" in change:
+        change = {"kind": change["kind_"], "data": {"ranges": change["ranges"], "reason": "full"}}
     fields = {"epoch": epoch, "seq": seq, "low": low, "backlog": False} | BODIES[kind] | change
     return arrivals.read(UpTopic(gateway, kind, SUBJECTS[kind]), json.dumps(fields).encode(), NOW_MS)

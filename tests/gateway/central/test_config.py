@@ -37,13 +37,13 @@ def test_the_environment_names_the_database(tmp_path: Path) -> None:
 
 
 def test_every_error_at_once(tmp_path: Path) -> None:
-    errors = refused(tmp_path, '[central]\ndata="x"\nid="a b"\n[mqtt]\nport="1883"\nroot="a b"\nhots="x"\n[http]\n')
+    errors = refused(tmp_path, '[central]\ndata="x"\nid="a b"\n[mqtt]\nport="1883"\nroot="a b"\nhots="x"\n[httpd]\n')
     assert errors == [
         "central.id: an id is 1 to 64 letters, digits, _ or -",
         "mqtt.port: Input should be a valid integer",
         "mqtt.root: 'a b' is no root of topics: levels of letters, digits, _ and - with / between them",
         "mqtt.hots: is not a known key",
-        "http: is not a known key",
+        "httpd: is not a known key",
     ]
 
 

@@ -29,3 +29,11 @@ def test_bounded_answers_are_the_lowest(added: list[tuple[int, int]], limit: int
     ranges = Ranges(added)
     assert ranges.holes(limit) == ranges.holes(1000)[:limit]
     assert ranges.beyond(limit) == ranges.beyond(1000)[:limit]
+
+
+@given(ADDED, st.integers(1, 70), st.integers(0, 6))
+def test_covering_and_touching_like_a_set(added: list[tuple[int, int]], first: int, more: int) -> None:
+    ranges, numbers, last = Ranges(added), {n for a, b in added for n in range(a, b + 1)}, first + more
+    assert ranges.covers(first, last) == numbers.issuperset(range(first, last + 1))
+    assert ranges.touches(first, last) == (first == 1 or not numbers.isdisjoint(range(first - 1, last + 2)))
+    assert len(ranges) == len(list(ranges))

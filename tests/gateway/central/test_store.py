@@ -2,71 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from sqlalchemy import Table, create_engine, func, select, text, update
+from sqlalchemy import text, update
 
-from gateway.central import schema
+from gateway.central import ingest, schema, states
 from gateway.central.arrivals import Unreadable
+from gateway.central.orders import Order, write
 from gateway.central.store import CentralStore, StoreUnusable
 from protocols.uplink.messages import BadMessage
 from protocols.uplink.topics import Up
-from tests.gateway.adapters.store.postgres import CannotStart, server
 from tests.gateway.central.arriving import NOW_MS, arrival
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    try:
-        with server() as url:
-            yield url
-    except CannotStart as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture(params=("sqlite", "postgresql"))
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        yield str(tmp_path / "central.db")
-        return
-    url: str = request.getfixturevalue("postgres")
-    yield url
-    engine = create_engine(url)
-    schema.metadata.drop_all(engine)
-    engine.dispose()
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[CentralStore]:
-    opened = CentralStore.open(url)
-    yield opened
-    opened.close()
-
-
-def rows(store: CentralStore, table: Table) -> list[dict[str, object]]:
-    with store._database.reader.connect() as connection:
-        return [dict(row._mapping) for row in connection.execute(select(table).order_by(*table.primary_key))]
-
-
-def count(store: CentralStore, table: Table) -> int:
-    with store._database.reader.connect() as connection:
-        return connection.scalar(select(func.count()).select_from(table)) or 0
+from tests.gateway.central.conftest import count, rows
 
 
 def test_each_message_is_stored_once_whatever_comes_again(store: CentralStore) -> None:
     batch = [arrival(1), arrival(2), arrival(2, backlog=True), arrival(1, epoch="e2"), arrival(1, gateway="G2")]
-    assert store.save(batch) == 4
-    assert store.save([*batch, arrival(3)]) == 1
+    assert ingest.save(store, batch).new == 4
+    assert ingest.save(store, [*batch, arrival(3)]).new == 1
     assert (count(store, schema.message), count(store, schema.event)) == (5, 5)
     first = [row for row in rows(store, schema.message) if row["seq"] == 2]
     assert [row["backlog"] for row in first] == [False]
 
 
 def test_contents_stand_in_their_tables(store: CentralStore) -> None:
-    store.save([arrival(seq, kind) for seq, kind in enumerate(Up, start=1)])
+    ingest.save(store, [arrival(seq, kind) for seq, kind in enumerate(Up, start=1)])
     [reading] = rows(store, schema.reading)
     assert {k: reading[k] for k in ("gateway", "meter", "point", "quality", "source", "answered_ms")} == {
         "gateway": "G1",
@@ -96,14 +55,26 @@ def test_contents_stand_in_their_tables(store: CentralStore) -> None:
 
 def test_pain_22_a_value_of_the_past_keeps_its_own_time(store: CentralStore) -> None:
     old = arrival(2, Up.READING, source="freeze", taken="2026-11-21T00:00:00.000Z")
-    store.save([arrival(1, Up.READING), old])
+    ingest.save(store, [arrival(1, Up.READING), old])
     assert {reading["taken_ms"] for reading in rows(store, schema.reading)} == {None, NOW_MS // 86_400_000 * 86_400_000}
 
 
-def test_a_store_of_the_version_before_is_brought_forward(url: str) -> None:
+OLD = (  # version 1, as it was first published: no taken_ms, no streams, commands under their gateway's counter
+    "DROP TABLE central_stream",
+    "DROP TABLE central_order",
+    "DROP TABLE central_counter",
+    "ALTER TABLE central_reading DROP COLUMN taken_ms",
+    "CREATE TABLE central_command (id TEXT PRIMARY KEY, gateway TEXT, counter BIGINT, payload TEXT, sent_ms BIGINT)",
+    "INSERT INTO central_command VALUES ('c-1', 'G1', 7, '{}', 5)",
+)
+
+
+def test_a_store_of_an_old_version_is_brought_forward(url: str) -> None:
     store = CentralStore.open(url)
+    ingest.save(store, [arrival(n) for n in (1, 2, 3, 7, 8, 10)] + [arrival(n, epoch="e2") for n in (2, 3)])
     with store._database.writer.begin() as connection:
-        connection.execute(text("ALTER TABLE central_reading DROP COLUMN taken_ms"))
+        for statement in OLD:
+            connection.execute(text(statement))
         connection.execute(update(schema.meta).values(value="1"))
     store.close()
     for _ in range(2):
@@ -111,43 +82,33 @@ def test_a_store_of_the_version_before_is_brought_forward(url: str) -> None:
         assert [row["value"] for row in rows(again, schema.meta)] == [schema.VERSION]
         again.close()
     again = CentralStore.open(url)
-    again.save([arrival(1, Up.READING)])
+    assert {row["epoch"]: row["accounted"] for row in rows(again, schema.stream)} == {
+        "e1": "[[1,3],[7,8],[10,10]]",
+        "e2": "[[2,3]]",
+    }
+    assert ingest.save(again, [arrival(3), arrival(4, Up.READING)]).new == 1
     assert rows(again, schema.reading)[0]["taken_ms"] is None
+    [old] = rows(again, schema.order)
+    assert (old["id"], old["kid"], old["counter"], old["final"]) == ("c-1", schema.UNSIGNED, 7, True)
+    [written] = write(again, [Order("stop", "G1")], None, NOW_MS)
+    assert b'"counter":8' in written.token
     again.close()
 
 
 def test_a_message_that_is_not_understood_is_kept_as_it_came(store: CentralStore) -> None:
     strange = arrival(5, Up.EVENT, colour="red")
     assert isinstance(strange.content, Unreadable)
-    assert store.save([strange]) == 1
+    assert ingest.save(store, [strange]).new == 1
     [kept] = rows(store, schema.unreadable)
     assert "unknown field `colour`" in str(kept["why"]) and b'"red"' in bytes(kept["payload"])  # type: ignore[call-overload]
-    assert list(store.received()["G1", "e1"]) == [(5, 5)]
+    assert rows(store, schema.stream)[0]["accounted"] == "[[5,5]]"
     with pytest.raises(BadMessage):
         arrival(0)
 
 
-def test_what_is_here_is_known_again_after_a_restart(url: str) -> None:
-    first = CentralStore.open(url)
-    first.save([arrival(n) for n in (1, 2, 3, 7, 8, 10)] + [arrival(n, epoch="e2") for n in (2, 3)])
-    first.close()
-    again = CentralStore.open(url)
-    here = again.received()
-    assert {name: list(ranges) for name, ranges in here.items()} == {
-        ("G1", "e1"): [(1, 3), (7, 8), (10, 10)],
-        ("G1", "e2"): [(2, 3)],
-    }
-    again.close()
-
-
-def test_commands_are_counted_per_gateway_and_written_once(store: CentralStore) -> None:
-    sent = [store.add_command(name, gateway, NOW_MS, str) for name, gateway in (("a", "G1"), ("b", "G1"), ("c", "G2"), ("a", "G1"))]
-    assert sent == ["1", "2", "1", "1"]
-
-
 def test_a_state_is_the_newest(store: CentralStore) -> None:
-    store.save_state("G1", "online", 5)
-    store.save_state("G1", "offline", 6)
+    states.save(store, "G1", "online", 5)
+    states.save(store, "G1", "offline", 6)
     assert rows(store, schema.gateway) == [{"gateway": "G1", "state": "offline", "at_ms": 6}]
 
 
