@@ -4,34 +4,66 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 
 from gateway.domain.incoming import IncomingCommand, UnreadableCommand
 from gateway.domain.supply import Verb
+from gateway.domain.uplink_keys import Why
 from gateway.entrypoints.outbox_loop import Clock, OutboxLoop, Store
 from gateway.services.acknowledge import acknowledge
 from gateway.services.ports import Essential, Site, Tx, Unavailable
 from gateway.services.receive_command import receive_command, receive_unreadable
+from gateway.services.uplink_answers import Received
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+OF_NOBODY = frozenset({Why.UNKNOWN_KEY, Why.KEY_REVOKED, Why.KEY_OUT_OF_TIME})
+"""Reasons for which a signature tells nothing of the centre."""
+
+MOST_NOISE, NOISE_MS = 100, 60_000
+"""Unsigned or unreadable messages recorded one by one within a minute: anybody who reaches the broker may send them, and each would
+be a row that is kept and sent up."""
 
 ATTEMPTS, PAUSE_S = 5, 1.0
 """Tries to write a command down while the store is unavailable: the broker has forgotten it, and it expires in minutes."""
 
 
-class Downlink:
-    """The listener of an uplink."""
+Prepare = Callable[[Tx, IncomingCommand], IncomingCommand]
+Count = Callable[[str, str | None], None]
 
-    def __init__(self, store: Store, outbox: OutboxLoop, clock: Clock, site: Callable[[], Site]) -> None:
+
+class Downlink:
+    """The listener of an uplink. prepare: puts in what the archive knows (an account for its pseudonym). count: verb and, of a
+    refusal, why. heard: the centre gave a sign of life that is its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        outbox: OutboxLoop,
+        clock: Clock,
+        site: Callable[[], Site],
+        *,
+        prepare: Prepare = lambda tx, command: command,
+        count: Count = lambda verb, why: None,
+        heard: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store, self._outbox, self._clock, self._site = store, outbox, clock, site
+        self._prepare, self._count, self._heard = prepare, count, heard
+        self._noise: list[int] = []
+        self._left_out = 0
 
     async def on_ack(self, epoch: str, upto: int, also: tuple[tuple[int, int], ...]) -> None:
         """Lets rows go. An ack that cannot be written now is no loss: the centre says it again with the next one."""
         now_ms = self._clock.now_ms()
+        self._heard()
         try:
-            if await self._store.write(Essential(lambda tx: acknowledge(tx, epoch, upto, also, now_ms))):
-                self._outbox.heard(max((upto, *(last for _, last in also))))
+            if await self._store.write(Essential(lambda tx: acknowledge(tx, epoch, upto, also, now_ms, self._outbox.sent))):
+                self._outbox.heard(upto, also)
         except Unavailable as failed:
             log.error(f"an ack of the centre was not written down: {failed}")
 
@@ -43,21 +75,42 @@ class Downlink:
     async def on_command(self, command: IncomingCommand) -> None:
         """Judges a command."""
 
-        def usecase(tx: Tx) -> object:
-            return receive_command(tx, command, self._site(), self._clock.now_ms())
+        def usecase(tx: Tx) -> Received:
+            return receive_command(tx, self._prepare(tx, command), self._site(), self._clock.now_ms())
 
-        await self._write(usecase if command.verb == Verb.CUT else Essential(usecase))
+        done = await self._write(usecase if command.verb == Verb.CUT else Essential(usecase))
+        if done is None:
+            raise ConnectionError("a command could not be written down: the broker keeps it for the next connection")
+        if not done.again:
+            self._count(command.verb, done.why)
+        if command.kid and done.why not in OF_NOBODY:
+            self._heard()
 
     async def on_unreadable(self, what: UnreadableCommand) -> None:
-        """Records what moves nothing."""
+        """Records what moves nothing. A flood of what nobody we know has signed is counted, and recorded a little of it."""
+        self._count("", what.why)
+        if what.id is None and not self._room_for_noise():
+            self._left_out += 1
+            return
+        if self._left_out:
+            what = replace(what, text=f"{what.text} (and {self._left_out} more messages that move nothing came before it)")
+            self._left_out = 0
         await self._write(lambda tx: receive_unreadable(tx, what, self._clock.now_ms()))
 
-    async def _write(self, usecase: Callable[[Tx], object]) -> None:
+    def _room_for_noise(self) -> bool:
+        now_ms = self._clock.now_ms()
+        self._noise = [at_ms for at_ms in self._noise if 0 <= now_ms - at_ms < NOISE_MS]
+        if len(self._noise) >= MOST_NOISE:
+            return False
+        self._noise.append(now_ms)
+        return True
+
+    async def _write(self, usecase: Callable[[Tx], T]) -> T | None:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                await self._store.write(usecase)
-                return
+                return await self._store.write(usecase)
             except Unavailable as failed:
                 log.error(f"a command of the centre was not written down (attempt {attempt} of {ATTEMPTS}): {failed}")
                 if attempt < ATTEMPTS:
                     await asyncio.sleep(PAUSE_S)
+        return None

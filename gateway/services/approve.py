@@ -11,6 +11,7 @@ from gateway.domain.events import EventKind, Json
 from gateway.services import announce
 from gateway.services.notify import tell
 from gateway.services.ports import Duplicate, Site, Tx
+from gateway.services.uplink_answers import decided
 
 LIVES_MS = 24 * 60 * 60 * 1000
 """Who asked for something that nobody approved within a day asks again: what it was for has changed meanwhile."""
@@ -126,3 +127,4 @@ def _decided(tx: Tx, approval: Approval, state: ApprovalState, who: str, reason:
 def _tell(tx: Tx, approval: Approval, state: ApprovalState, who: str, now_ms: int) -> None:
     what, on = approval.act, approval.subject
     announce.event(tx, EventKind.APPROVAL_DECIDED, now_ms, approval=approval.id, act=what, subject=on, state=state.value, who=who)
+    decided(tx, replace(approval, state=state), now_ms)

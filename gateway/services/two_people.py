@@ -19,7 +19,10 @@ from gateway.services.order_supply import order_supply
 from gateway.services.ports import Site, TopUpVerdict, Tx
 from gateway.services.protect_account import LIFT_NEVER_CUT, LIFTING_NEVER_CUT, UNPROTECT, UNPROTECTING
 from gateway.services.quarantine import RELEASING
+from gateway.services.refund_payment import REFUND, REFUNDING
+from gateway.services.resolve_difference import RESOLVE, RESOLVING
 from gateway.services.set_limit import SET_LIMIT, SETTING_LIMIT
+from gateway.services.uplink_keys import ADD_KEY, ADDING_KEY
 from gateway.services.wallet_acts import WALLET_ACTS
 
 BATCH, CREDIT, PLAN = "cut_batch", "credit", "plan"
@@ -95,7 +98,10 @@ ACTS: Mapping[str, Act] = {
     CREDIT: Act(_credit),
     SET_LIMIT: SETTING_LIMIT,
     **WALLET_ACTS,
+    REFUND: REFUNDING,
+    RESOLVE: RESOLVING,
     LIFE: APPROVED,
+    ADD_KEY: ADDING_KEY,
     PLAN: Act(lambda tx, approval, who, site, now_ms: None),  # approving it is signing it: permissions name it by its id
 }
 """What is done once the second person says yes."""

@@ -1,0 +1,147 @@
+"""The down side of the link: signature and form of what comes from the centre; nothing else gets any further (contract.md 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from gateway.adapters.mqtt_session import Arrival
+from gateway.adapters.uplink_commands import incoming
+from gateway.adapters.uplink_keyring import KeyRing
+from gateway.domain.incoming import IncomingCommand, UnreadableCommand
+from gateway.domain.uplink_keys import Refused, Why
+from protocols.uplink import messages
+from protocols.uplink.commands import decode_command
+from protocols.uplink.messages import BadMessage
+from protocols.uplink.signing import BadSignature, Signed, open_signed
+from protocols.uplink.topics import NATIVE, Down, DownTopic, Topics
+
+Signatures = Literal["required", "off"]
+
+MOST_REPLIES = 10_000
+"""Commands whose own answer topic is remembered while they are under way: two days of the quarantine of the largest site."""
+
+
+class Listener(Protocol):
+    """What the link tells. Each call returns when it is done with the message; errors of the store are its own affair."""
+
+    async def on_ack(self, epoch: str, upto: int, also: tuple[tuple[int, int], ...]) -> None: ...
+    async def on_resend(self, epoch: str, ranges: tuple[tuple[int, int], ...]) -> None: ...
+    async def on_command(self, command: IncomingCommand) -> None: ...
+    async def on_unreadable(self, what: UnreadableCommand) -> None: ...
+
+
+class _Unfit(Exception):
+    def __init__(self, why: Why, text: str, id: str | None = None) -> None:
+        self.what = UnreadableCommand(text, id, why)
+        super().__init__(text)
+
+
+class DownSide:
+    """What comes to one gateway. commands: whether they are taken. signatures: "off" is plain JSON, from a broker on loopback only;
+    None is so while there is no key."""
+
+    def __init__(
+        self,
+        gateway: str,
+        keys: KeyRing,
+        *,
+        signatures: Signatures | None,
+        commands: bool,
+        on_loopback: bool,
+        now_ms: Callable[[], int],
+        topics: Topics = NATIVE,
+    ) -> None:
+        self.listener: Listener | None = None
+        self.replies: dict[str, tuple[str, bytes | None]] = {}
+        self._gateway, self._keys, self._signatures = gateway, keys, signatures
+        self._commands, self._on_loopback, self._now_ms, self._topics = commands, on_loopback, now_ms, topics
+
+    @property
+    def _signed(self) -> bool:
+        return len(self._keys) > 0 if self._signatures is None else self._signatures == "required"
+
+    async def receive(self, arrival: Arrival) -> None:
+        """One message, to its end."""
+        listener = self.listener
+        if listener is None:
+            return
+        where = self._topics.parse(arrival.topic)
+        try:
+            if not isinstance(where, DownTopic):
+                raise _Unfit(Why.MALFORMED, f"nothing is expected on the topic {arrival.topic[:200]!r}")
+            await self._hand_over(listener, where.kind, arrival)
+        except _Unfit as unfit:
+            await listener.on_unreadable(unfit.what)
+        except BadSignature as wrong:
+            await listener.on_unreadable(UnreadableCommand(str(wrong), None, Why(wrong.fault)))
+        except BadMessage as wrong:
+            await listener.on_unreadable(UnreadableCommand(str(wrong), wrong.id, Why.MALFORMED))
+
+    async def _hand_over(self, listener: Listener, kind: Down, arrival: Arrival) -> None:
+        if kind is Down.COMMAND:
+            await listener.on_command(self.command(arrival))
+            return
+        payload = self._word_of_the_centre(arrival.payload)
+        if arrival.retained:
+            raise _Unfit(Why.RETAINED, f"a retained {kind.value} is old news and counts for nothing")
+        if kind is Down.ACK:
+            ack = messages.decode_ack(payload)
+            await listener.on_ack(ack.epoch, ack.upto, ack.also)
+        else:
+            resend = messages.decode_resend(payload)
+            await listener.on_resend(resend.epoch, resend.ranges)
+
+    def command(self, arrival: Arrival) -> IncomingCommand:
+        """The command that a message brings; its rights, time and target are still to be judged."""
+        signed = self._opened(arrival.payload)
+        foul = self._keys.trusted(signed.kid, self._now_ms()) if signed.kid else None
+        try:
+            command = decode_command(signed.payload)
+        except BadMessage as wrong:  # whom it names is believed only where its signature counts
+            raise _Unfit(Why.MALFORMED, str(wrong), wrong.id if foul is None else None) from None
+        found = incoming(
+            command, kid=signed.kid, token=arrival.payload, retained=arrival.retained, expiry_s=arrival.demands.expiry_s
+        )
+        if not self._commands:
+            raise _Unfit(Why.SWITCHED_OFF, "commands over MQTT are switched off here", command.id if foul is None else None)
+        if not self._signed and arrival.retained:
+            raise _Unfit(
+                Why.RETAINED, "a retained command moves nothing: it would be obeyed again after every reconnect", command.id
+            )
+        if foul is None:
+            self._remember_reply(command.id, arrival)
+        return found
+
+    def _opened(self, payload: bytes) -> Signed:
+        if self._signed:
+            return open_signed(payload, self._keys.public)
+        if not self._on_loopback:
+            text = "an unsigned command is taken from a broker on the loopback interface only"
+            raise _Unfit(Why.UNSIGNED, text, _named(payload))
+        return Signed("", payload)
+
+    def _word_of_the_centre(self, payload: bytes) -> bytes:
+        if not self._signed:
+            return payload
+        signed = open_signed(payload, self._keys.public)
+        refused: Refused | None = self._keys.centre(signed.kid, self._gateway, self._now_ms())
+        if refused is not None:
+            raise _Unfit(*refused)
+        return signed.payload
+
+    def _remember_reply(self, ident: str, arrival: Arrival) -> None:
+        """Where else the answers are awaited. Not below our own root: there they would be taken for something else."""
+        topic = arrival.demands.response
+        if not topic or len(topic) > 200 or topic.startswith((f"{self._topics.root}/", "$")) or {"+", "#", " "} & set(topic):
+            return
+        if len(self.replies) >= MOST_REPLIES:
+            self.replies.pop(next(iter(self.replies)))
+        self.replies[ident] = (topic, arrival.demands.correlation)
+
+
+def _named(payload: bytes) -> str | None:
+    try:
+        return decode_command(payload).id
+    except BadMessage as wrong:
+        return wrong.id
