@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
-from gateway.adapters.mqtt_session import Broker, MqttSession, Words
-from gateway.adapters.uplink_payloads import Payloads, command_from
-from gateway.domain.incoming import IncomingCommand, UnreadableCommand
+import structlog
+
+from gateway.adapters.mqtt_down import DownSide, Listener, Signatures
+from gateway.adapters.mqtt_session import Broker, Demands, MqttSession, NotTaken, Words
+from gateway.adapters.uplink_keyring import KeyRing
+from gateway.adapters.uplink_payloads import Payloads
+from gateway.domain.events import Topic
 from gateway.domain.records import OutboxRow
 from protocols.uplink import messages
-from protocols.uplink.messages import BadMessage, Status
+from protocols.uplink.messages import Status
 from protocols.uplink.moments import format_moment
-from protocols.uplink.topics import NATIVE, Down, DownTopic, Topics
+from protocols.uplink.topics import NATIVE, Topics
 
 __all__ = ["Broker", "Listener", "MqttLink", "MqttSession"]
 
-
-class Listener(Protocol):
-    """What the link tells. Each call returns when it is done with the message; errors of the store are its own affair."""
-
-    async def on_ack(self, epoch: str, upto: int, also: tuple[tuple[int, int], ...]) -> None: ...
-    async def on_resend(self, epoch: str, ranges: tuple[tuple[int, int], ...]) -> None: ...
-    async def on_command(self, command: IncomingCommand) -> None: ...
-    async def on_unreadable(self, what: UnreadableCommand) -> None: ...
+log = structlog.get_logger(__name__)
 
 
 def status_words(topics: Topics, gateway: str, state: Literal["online", "offline"], now_ms: Callable[[], int]) -> Words:
@@ -33,7 +30,7 @@ def status_words(topics: Topics, gateway: str, state: Literal["online", "offline
 
 
 class MqttLink:
-    """One gateway at one broker. commands: whether (unsigned) commands are taken, and then only from a broker on loopback."""
+    """One gateway at one broker. commands: whether they are taken; signatures "off": unsigned ones, from a broker on loopback."""
 
     def __init__(
         self,
@@ -46,16 +43,20 @@ class MqttLink:
         rng: random.Random,
         topics: Topics = NATIVE,
         window: int = 100,
+        signatures: Signatures | None = None,
+        keys: KeyRing | None = None,
     ) -> None:
-        self.listener: Listener | None = None
-        self._commands, self._on_loopback = commands, broker.on_loopback
-        self._topics = topics
+        self._told: str | None = None
+        ring, near = KeyRing() if keys is None else keys, broker.on_loopback
+        self.down = DownSide(
+            gateway, ring, signatures=signatures, commands=commands, on_loopback=near, now_ms=now_ms, topics=topics
+        )
         self._payloads = Payloads(gateway, pseudonym_key, topics)
         self._session = MqttSession(
             broker,
             f"wattgate-{gateway}",
             filters=(topics.all_down(gateway),),
-            on_message=self._receive,
+            on_arrival=self.down.receive,
             greeting=status_words(topics, gateway, "online", now_ms),
             farewell=status_words(topics, gateway, "offline", now_ms),
             rng=rng,
@@ -65,42 +66,45 @@ class MqttLink:
         self.run = self._session.run
 
     @property
+    def listener(self) -> Listener | None:
+        """Who is told what comes down."""
+        return self.down.listener
+
+    @listener.setter
+    def listener(self, listener: Listener) -> None:
+        self.down.listener = listener
+
+    @property
     def connections(self) -> int:
         """How often the link came up; another number means that what was under way may be lost."""
         return self._session.connections
 
-    async def publish(self, row: OutboxRow, *, epoch: str, low: int, backlog: bool) -> None:
-        """Returns when the broker has the row. ConnectionError: no connection or lost; TimeoutError: no answer."""
-        topic, payload = self._payloads.encode(row, epoch=epoch, low=low, backlog=backlog)
-        await self._session.publish(topic, payload)
+    async def publish(self, rows: Sequence[OutboxRow], *, epoch: str, low: int, late: bool, live_ms: int) -> list[bool | None]:
+        """Hands rows over in this order, and ends when the broker has answered: for each whether it has the row, None without an
+        answer in time. late: all of them are; else those that are older than live_ms (UTC). ConnectionError: no connection."""
+        copies: list[tuple[OutboxRow, bytes]] = []
 
-    async def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
-        where = self._topics.parse(topic)
-        if self.listener is None:
-            return
-        if not isinstance(where, DownTopic):
-            await self.listener.on_unreadable(UnreadableCommand(f"nothing is expected on the topic {topic[:200]!r}"))
-            return
-        try:
-            await self._hand_over(self.listener, where.kind, payload, retained)
-        except BadMessage as wrong:
-            await self.listener.on_unreadable(UnreadableCommand(str(wrong), wrong.id))
+        def messages() -> Iterator[tuple[str, bytes]]:
+            for row in rows:
+                backlog = late or row.message.at_ms < live_ms
+                topic, payload = self._payloads.encode(row, epoch=epoch, low=low, backlog=backlog)
+                if row.message.topic is Topic.RESULT:
+                    copies.append((row, payload))
+                yield topic, payload
 
-    async def _hand_over(self, listener: Listener, kind: Down, payload: bytes, retained: bool) -> None:
-        if kind is Down.COMMAND:
-            command = messages.decode_command(payload)
-            if retained:
-                raise BadMessage("a retained command moves nothing: it would be obeyed again after every reconnect", command.id)
-            if not self._commands:
-                raise BadMessage("commands over MQTT are switched off here", command.id)
-            if not self._on_loopback:
-                raise BadMessage("an unsigned command is taken from a broker on the loopback interface only", command.id)
-            await listener.on_command(command_from(command))
-        elif retained:
-            raise BadMessage(f"a retained {kind.value} is old news and counts for nothing")
-        elif kind is Down.ACK:
-            ack = messages.decode_ack(payload)
-            await listener.on_ack(ack.epoch, ack.upto, ack.also)
-        else:
-            resend = messages.decode_resend(payload)
-            await listener.on_resend(resend.epoch, resend.ranges)
+        answers = await self._session.publish_all(messages(), len(rows), patient=late)
+        refused = next((answer for answer in answers if isinstance(answer, NotTaken)), None)
+        if refused is not None and str(refused) != self._told:
+            log.error(f"the MQTT broker does not take what we send: {refused}")
+        self._told = None if refused is None else str(refused)
+        await self._reply(copies)
+        return [True if answer is None else False if isinstance(answer, NotTaken) else None for answer in answers]
+
+    async def _reply(self, results: Sequence[tuple[OutboxRow, bytes]]) -> None:
+        """Results go to the topic that their command asked for as well; nothing hangs on these copies."""
+        for row, payload in results:
+            wanted = self.down.replies.get(row.message.subject)
+            if wanted is not None:
+                await self._session.publish_all([(wanted[0], payload)], 1, demands=Demands(correlation=wanted[1]))
+                if row.message.body.get("final") is True:
+                    self.down.replies.pop(row.message.subject, None)

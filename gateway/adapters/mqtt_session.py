@@ -1,22 +1,27 @@
-"""A connection to an MQTT broker, made again for ever: back-off, version, will, and publishes that fail at once when it is lost."""
+"""A connection to an MQTT broker, made again for ever: back-off, version, TLS, will, and publishes that fail once it is lost."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-import aiomqtt
 import structlog
 from aiomqtt import Client, Message, MqttError, ProtocolVersion, Will
+from paho.mqtt.client import MQTT_ERR_SUCCESS
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from gateway.adapters.mqtt_broker import TAKEN_OVER, Broker, Tls, code_of, told
+from gateway.adapters.mqtt_receipts import Answer, NotTaken, Receipts
+
+__all__ = ["Arrival", "Broker", "Demands", "MqttSession", "NotTaken", "OnMessage", "Tls", "Words"]
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +43,14 @@ FAREWELL_S = 1.0
 SESSION_EXPIRY_S = 24 * 60 * 60
 """How long the broker keeps commands for us while we are away (MQTT 5); they expire sooner than that."""
 
+WILL_DELAY_S = 10
+"""How long the broker waits with our last words (MQTT 5): a connection that is back within some attempts was never away."""
+
+FILES_S = 20.0
+"""Between two looks at the certificate's files: a new one is in use within a minute."""
+
 INCOMING_LIMIT = 2000
-"""Messages received but not handled; beyond it they are dropped and come again: acks by the next ack, readings by resend."""
+"""Messages received but not handled; more are dropped unacknowledged, and come again at the next connection."""
 
 _UNSUPPORTED_VERSION = (1, 132)
 
@@ -48,45 +59,68 @@ _silent.disabled = True  # it tells every packet of a broker that is gone; we te
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
-    """Where the broker is. protocol: 5, 4 (3.1.1) or None: 5 first, and 3.1.1 where the broker refuses that."""
-
-    host: str = "127.0.0.1"
-    port: int = 1883
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    protocol: int | None = None
-
-    @property
-    def on_loopback(self) -> bool:
-        """Whether nobody but this machine can reach the broker on the way we take."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
 class Words:
-    """A retained message that is said at a certain moment; payload is made at that moment."""
+    """A message that is said at a certain moment, by default a retained one; payload is made at that moment."""
 
     topic: str
     payload: Callable[[], bytes]
+    retain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a message asks for beside itself (MQTT 5). expiry_s: nobody wants it after so many seconds.
+
+    response, correlation: where the answer is awaited, and what it must carry.
+    """
+
+    expiry_s: int | None = None
+    response: str | None = None
+    correlation: bytes | None = None
+
+    def properties(self) -> Properties | None:
+        """As they go out with a message."""
+        if self == _NOTHING:
+            return None
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        for name, value in (
+            ("MessageExpiryInterval", self.expiry_s),
+            ("ResponseTopic", self.response),
+            ("CorrelationData", self.correlation),
+        ):
+            if value is not None:
+                setattr(properties, name, value)
+        return properties
+
+
+_NOTHING = Demands()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message that came, with what it asks for."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    demands: Demands
 
 
 OnMessage = Callable[[str, bytes, bool], Awaitable[None]]
-"""Topic, payload, whether it is a retained one."""
+"""Topic, payload, whether it is a retained one. A ConnectionError out of it ends this connection, with the farewell."""
+
+OnArrival = Callable[[Arrival], Awaitable[None]]
 
 
 class MqttSession:
-    """Keeps one client connected. `connected` is set while it is; `connections` counts how often it became so.
+    """Keeps one client connected. `connected` is set while it is; `connections` counts how often it became so, `attempts` how often
+    it was tried: the farewell of an attempt is made after it was counted.
 
-    greeting is said (retained) after each connect and subscribe, farewell at a clean stop and by the broker if we vanish.
+    greeting is said after each connect and subscribe, farewell at a clean stop and by the broker if we vanish.
     publish() raises ConnectionError at once while there is no connection and the moment it is lost, TimeoutError without answer.
-    inflight: messages that may wait for the broker's acknowledgement. lasting: the broker keeps what comes while we are away.
+    A message that comes is acknowledged when on_message (or on_arrival, which sees more) is done with it.
+    inflight: messages that may wait for the broker's acknowledgement; fewer where the broker takes fewer.
+    lasting: the broker keeps what comes while we are away. will_delay_s: the broker's, with the farewell.
     """
 
     def __init__(
@@ -95,22 +129,26 @@ class MqttSession:
         identifier: str,
         *,
         filters: tuple[str, ...],
-        on_message: OnMessage,
+        on_message: OnMessage | None = None,
+        on_arrival: OnArrival | None = None,
         greeting: Words | None = None,
         farewell: Words | None = None,
         rng: random.Random,
         inflight: int = 100,
         lasting: bool = True,
+        will_delay_s: int = WILL_DELAY_S,
     ) -> None:
         self.connected = asyncio.Event()
-        self.connections = 0
+        self.connections = self.attempts = 0
         self._broker, self._identifier = broker, identifier
-        self._filters, self._on_message = filters, on_message
-        self._greeting, self._farewell = greeting, farewell
+        self._filters, self._on_message, self._on_arrival = filters, on_message, on_arrival
+        self._greeting, self._farewell, self._will_delay_s = greeting, farewell, will_delay_s
         self._rng, self._inflight, self._lasting = rng, inflight, lasting
-        self._protocol = broker.protocol or 5
+        self._protocol, self._most = broker.protocol or 5, inflight
         self._client: Client | None = None
-        self._pending: set[asyncio.Task[None]] = set()
+        self._receipts: Receipts | None = None
+        self._context: ssl.SSLContext | None = None
+        self._stamp: object = None
         self._gone = False
 
     async def run(self) -> None:
@@ -118,69 +156,136 @@ class MqttSession:
         pause = FIRST_PAUSE_S
         while True:
             before = (self.connections, self._protocol)
-            reason = await self._serve()
-            if (self.connections, self._protocol) != before:
+            failed = await self._serve()
+            if (self.connections, self._protocol) != before and code_of(failed) != TAKEN_OVER:
                 pause = FIRST_PAUSE_S
-            if not self._gone and self._protocol == before[1]:
-                log.warning(f"the MQTT broker {self._broker} is gone ({reason}); trying again until it is back")
+            if not self._gone and self._protocol == before[1] and not isinstance(failed, _Renewed):
+                log.warning(f"the MQTT broker {self._broker} is gone ({told(failed)}); trying again until it is back")
                 self._gone = True
             await asyncio.sleep(pause * (1 + JITTER * self._rng.random()))
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Hands a message to the broker (QoS 1) and returns when the broker has it."""
-        if self._client is None:
-            raise ConnectionError(f"there is no connection to the MQTT broker {self._broker}")
-        call = asyncio.create_task(self._client.publish(topic, payload, qos=1, retain=retain, timeout=ANSWER_S))
-        self._pending.add(call)
-        try:
-            await asyncio.wait((call,))
-        finally:
-            self._pending.discard(call)
-            unfinished = call.cancel()
-        if unfinished or call.cancelled():
-            raise ConnectionError(f"the connection to the MQTT broker {self._broker} was lost")
-        if isinstance(failed := call.exception(), MqttError):
-            if isinstance(failed, aiomqtt.MqttCodeError):
-                raise ConnectionError(f"the MQTT broker {self._broker} took no message: {failed}")
-            raise TimeoutError(f"the MQTT broker {self._broker} gave no acknowledgement within {ANSWER_S} s")
-        call.result()
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1, demands: Demands = _NOTHING
+    ) -> None:
+        """Hands a message to the broker and returns when the broker has it; with QoS 0, when it has left."""
+        if qos == 0:
+            self._throw(topic, payload, retain)
+            return
+        [answer] = await self.publish_all(((topic, payload),), 1, retain=retain, demands=demands)
+        if isinstance(answer, NotTaken):
+            raise NotTaken(f"the MQTT broker {self._broker} took no message: {answer}")
+        if isinstance(answer, TimeoutError):
+            raise TimeoutError(f"the MQTT broker {self._broker} gave {answer}")
 
-    async def _serve(self) -> str:
+    async def publish_all(
+        self,
+        messages: Iterable[tuple[str, bytes]],
+        count: int,
+        *,
+        retain: bool = False,
+        demands: Demands = _NOTHING,
+        patient: bool = False,
+    ) -> list[Answer]:
+        """Hands over `count` topics and payloads in this order (QoS 1), taken as there is room for them. For each None, why the
+        broker did not take it, or that it was late. patient: others that are not may overtake it.
+
+        ConnectionError once there is no connection: nothing is known of any of them then.
+        """
+        if self._receipts is None:
+            raise ConnectionError(f"there is no connection to the MQTT broker {self._broker}")
+        properties = demands.properties() if self._protocol == 5 else None
+        return await self._receipts.hand_over(messages, count, retain=retain, properties=properties, patient=patient)
+
+    def _throw(self, topic: str, payload: bytes, retain: bool) -> None:
+        if self._client is None or self._client._client.publish(topic, payload, 0, retain).rc != MQTT_ERR_SUCCESS:
+            raise ConnectionError(f"there is no connection to the MQTT broker {self._broker}")
+
+    async def _serve(self) -> Exception:
         """One connection from its beginning to its end; why it ended."""
-        client = self._new_client()
+        try:
+            client = self._new_client()
+        except OSError as failed:
+            return OSError(f"our certificate or its key cannot be used: {failed}")
         try:
             async with asyncio.timeout(2 * ANSWER_S):
                 await client.__aenter__()
         except (MqttError, OSError, ValueError) as failed:
             _drop(client)
             self._other_version(failed)
-            return str(failed)
+            return failed
         try:
             await self._open(client)
-            async for message in client.messages:
-                await self._receive(message)
+            return await self._listen(client)
         except (MqttError, ConnectionError, TimeoutError) as lost:
-            return str(lost)
+            return lost
         finally:
             await self._close(client)
-        return "the connection ended"
 
     async def _open(self, client: Client) -> None:
-        client.pending_calls_threshold = self._inflight + 10
         for topic in self._filters:
-            await client.subscribe(topic, **self._subscription())
+            codes = await client.subscribe(topic, **self._subscription())
+            if refused := [code for code in codes or () if getattr(code, "value", code) >= 0x80]:
+                log.error(f"the MQTT broker {self._broker} lets us hear nothing on {topic}: {refused[0]}")
         self._client = client
+        self._receipts = Receipts(client._client, self._most, ANSWER_S)  # aiomqtt has no way to send many at once
         if self._greeting is not None:
-            await self.publish(self._greeting.topic, self._greeting.payload(), retain=True)
+            await self.publish(self._greeting.topic, self._greeting.payload(), retain=self._greeting.retain)
         self.connections += 1
         self.connected.set()
         log.info(f"the MQTT broker {self._broker} is {'back' if self._gone else 'connected'}", protocol=self._protocol)
         self._gone = False
 
+    async def _listen(self, client: Client) -> Exception:
+        """Until the connection is lost, or our certificate was renewed."""
+        hearing = asyncio.ensure_future(self._hear(client))
+        renewing = asyncio.ensure_future(self._renewed())
+        try:
+            await asyncio.wait((hearing, renewing), return_when=asyncio.FIRST_COMPLETED)
+            if hearing.done():
+                hearing.result()
+                return ConnectionError("the connection ended")
+            log.info(f"the certificate was renewed: the connection to the MQTT broker {self._broker} is made again with it")
+            await self._leave(client)
+            return _Renewed()
+        finally:
+            hearing.cancel()
+            renewing.cancel()
+            await asyncio.wait((hearing, renewing))
+
+    async def _hear(self, client: Client) -> None:
+        async for message in client.messages:
+            await self._receive(message)
+            client._client.ack(message.mid, message.qos)
+
     async def _receive(self, message: Message) -> None:
         payload = message.payload if isinstance(message.payload, bytes) else b""
-        await self._on_message(str(message.topic), payload, message.retain)
+        if self._on_message is not None:
+            await self._on_message(str(message.topic), payload, message.retain)
+        if self._on_arrival is not None:
+            await self._on_arrival(Arrival(str(message.topic), payload, message.retain, _demands(message.properties)))
+
+    async def _renewed(self) -> None:
+        """Ends when the files of the certificate have changed and are good; until then the old connection stays."""
+        tls = self._broker.tls
+        seen = self._stamp
+        while True:
+            await asyncio.sleep(FILES_S)
+            if tls is None or (stamp := tls.stamp()) in (self._stamp, seen):
+                continue
+            seen = stamp
+            try:
+                tls.context()
+            except OSError as wrong:
+                log.error(f"the renewed certificate cannot be used, the connection stays as it is: {wrong}")
+            else:
+                return
+
+    async def _leave(self, client: Client) -> None:
+        """A clean end without last words: we are back in a moment."""
+        with contextlib.suppress(MqttError, TimeoutError, OSError):
+            async with asyncio.timeout(FAREWELL_S):
+                await client.__aexit__(None, None, None)
 
     async def _close(self, client: Client) -> None:
         """Says goodbye where that is still possible, and lets every waiting publish fail."""
@@ -189,19 +294,17 @@ class MqttSession:
         try:
             async with asyncio.timeout(FAREWELL_S):
                 if greeted and self._farewell is not None and not client._disconnected.done():  # no public way to ask
-                    await client.publish(self._farewell.topic, self._farewell.payload(), qos=1, retain=True)
+                    await self.publish(self._farewell.topic, self._farewell.payload(), retain=self._farewell.retain)
                 await client.__aexit__(None, None, None)
         except (MqttError, TimeoutError, OSError):
             _drop(client)
         finally:
-            self._client = None
-            for call in tuple(self._pending):
-                call.cancel()
+            if self._receipts is not None:
+                self._receipts.lost(f"the connection to the MQTT broker {self._broker} was lost")
+            self._client = self._receipts = None
 
     def _other_version(self, failed: Exception) -> None:
-        rc = getattr(failed, "rc", None)
-        code = rc.value if isinstance(rc, ReasonCode) else rc
-        if self._broker.protocol is None and code in _UNSUPPORTED_VERSION:
+        if self._broker.protocol is None and code_of(failed) in _UNSUPPORTED_VERSION:
             self._protocol = 9 - self._protocol  # 5 or 4
 
     def _subscription(self) -> dict[str, Any]:
@@ -210,28 +313,80 @@ class MqttSession:
         return {"qos": 1}
 
     def _new_client(self) -> Client:
-        version: dict[str, Any]
-        if self._protocol == 5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = SESSION_EXPIRY_S if self._lasting else 0
-            version = {"protocol": ProtocolVersion.V5, "clean_start": not self._lasting, "properties": properties}
-        else:
-            version = {"protocol": ProtocolVersion.V311, "clean_session": not self._lasting}
-        will = None if self._farewell is None else Will(self._farewell.topic, self._farewell.payload(), qos=1, retain=True)
-        return Client(
+        """OSError: the certificate cannot be used, and none could before."""
+        self.attempts += 1
+        client = Client(
             self._broker.host,
             self._broker.port,
             username=self._broker.username,
             password=self._broker.password,
             logger=_silent,
             identifier=self._identifier,
-            will=will,
+            will=self._will(),
+            tls_context=self._secured(),
             timeout=ANSWER_S,
             keepalive=KEEPALIVE_S,
-            max_queued_incoming_messages=INCOMING_LIMIT,
-            max_inflight_messages=self._inflight,
-            **version,
+            max_queued_incoming_messages=max(INCOMING_LIMIT, 2 * self._inflight),
+            max_inflight_messages=0,  # the receipts see to it; the client walks through all of them at each answer
+            **self._version(),
         )
+        client._client.disable_logger()  # it would be called twice a message
+        client._client.manual_ack_set(True)  # what is not handled yet when the connection is lost comes again
+        client._client.on_connect = self._mind(client._client.on_connect)
+        return client
+
+    def _secured(self) -> ssl.SSLContext | None:
+        """With the files as they are; where they cannot be used now, as they were."""
+        tls = self._broker.tls
+        if tls is None:
+            return None
+        stamp = tls.stamp()
+        if self._context is None or stamp != self._stamp:
+            try:
+                self._context, self._stamp = tls.context(), stamp
+            except OSError:
+                if self._context is None:
+                    raise
+        return self._context
+
+    def _mind(self, theirs: Any) -> Any:
+        """Never more under way than the broker said it takes at once (MQTT 5, receive maximum)."""
+
+        def on_connect(client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
+            self._most = min(self._inflight, getattr(properties, "ReceiveMaximum", self._inflight))
+            theirs(client, userdata, flags, code, properties)
+
+        return on_connect
+
+    def _version(self) -> dict[str, Any]:
+        if self._protocol != 5:
+            return {"protocol": ProtocolVersion.V311, "clean_session": not self._lasting}
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S if self._lasting else 0
+        properties.ReceiveMaximum = self._inflight
+        return {"protocol": ProtocolVersion.V5, "clean_start": not self._lasting, "properties": properties}
+
+    def _will(self) -> Will | None:
+        last = self._farewell
+        if last is None:
+            return None
+        properties = None
+        if self._protocol == 5 and self._will_delay_s and self._lasting:  # it speaks at the latest when the session ends
+            properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+            properties.WillDelayInterval = self._will_delay_s
+        return Will(last.topic, last.payload(), qos=1, retain=last.retain, properties=properties)
+
+
+class _Renewed(Exception):
+    """We ended the connection ourselves, to make it again with another certificate."""
+
+
+def _demands(properties: Properties | None) -> Demands:
+    return Demands(
+        getattr(properties, "MessageExpiryInterval", None),
+        getattr(properties, "ResponseTopic", None),
+        getattr(properties, "CorrelationData", None),
+    )
 
 
 def _drop(client: Client) -> None:

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.domain.events import Json, Outgoing
-from gateway.domain.incoming import IncomingCommand
 from gateway.domain.records import OutboxRow
 from protocols.errors import ProtocolError
 from protocols.uplink import messages
-from protocols.uplink.messages import Args, Command
-from protocols.uplink.moments import format_moment, parse_moment
+from protocols.uplink.moments import format_moment
 from protocols.uplink.topics import NATIVE, Topics, Up
 
 UNSENDABLE = "unsendable"
@@ -47,8 +45,8 @@ class Payloads:
         return pseudonym(self.key, subject) if kind is Up.BALANCE else subject
 
     def _body(self, kind: Up, message: Outgoing) -> dict[str, Json]:
-        body = self._without_accounts(message.body)
-        if kind is Up.READING:
+        body = dict(message.body) if kind is Up.READING else self._without_accounts(message.body)
+        if kind is Up.READING:  # it has no account: the message would not be valid
             for name in ("asked", "answered", "stored"):
                 body[name] = _moment(body.pop(f"{name}_ms", None))
             if (taken := body.pop("taken_ms", None)) is not None:
@@ -75,25 +73,3 @@ class Payloads:
 
 def _moment(at_ms: Json) -> Json:
     return format_moment(at_ms) if isinstance(at_ms, int) else at_ms
-
-
-def command_from(command: Command) -> IncomingCommand:
-    """A parsed command in the words of the domain."""
-    return IncomingCommand(
-        id=command.id,
-        gateway=command.gateway,
-        verb=command.verb,
-        meter=command.meter,
-        account=command.account,
-        cause=command.args.cause,
-        issued_ms=parse_moment(command.issued_at),
-        expires_ms=parse_moment(command.expires_at),
-        reason=command.reason,
-        counter=command.counter,
-        facts=_facts(command.args),
-    )
-
-
-def _facts(args: Args) -> dict[str, str]:
-    named = {"notices": "; ".join(args.notices), "contract": args.contract, "event": args.event, "plan": args.plan}
-    return {name: text for name, text in named.items() if text}

@@ -15,10 +15,12 @@ REFUSALS_APART_MS = 60_000
 _LAST_REFUSAL = "ack_refused_ms"
 
 
-def acknowledge(tx: Tx, epoch: str, upto: int, also: tuple[tuple[int, int], ...], now_ms: int) -> int:
-    """Marks rows as safe at the centre; how many were newly marked.
+def acknowledge(
+    tx: Tx, epoch: str, upto: int, also: tuple[tuple[int, int], ...], now_ms: int, sent: int | None = None
+) -> int:
+    """Marks rows as safe at the centre; how many were newly marked. sent: the highest number that was ever sent, where it is known.
 
-    An ack of another epoch, or of numbers that were never given out, is refused as a whole and becomes an event.
+    An ack of another epoch, or beyond what was sent or even given out, is refused as a whole and becomes an event.
     """
     ours, last = tx.meta(EPOCH), tx.outbox_state().last
     highest = max((upto, *(b for _, b in also)))
@@ -26,6 +28,8 @@ def acknowledge(tx: Tx, epoch: str, upto: int, also: tuple[tuple[int, int], ...]
         _refuse(tx, f"the ack is of epoch {epoch}, the store of epoch {ours}", now_ms)
     elif highest > last:
         _refuse(tx, f"the ack reaches to {highest}, but {last} is the last number given out", now_ms)
+    elif sent is not None and highest > sent:
+        _refuse(tx, f"the ack reaches to {highest}, but {sent} is the last number sent", now_ms)
     else:
         return tx.acknowledge(upto, also, now_ms)
     return 0

@@ -26,7 +26,7 @@ Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 Id = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}\\Z")]
 Name = Annotated[str, Meta(pattern="^[A-Za-z0-9_.:-]{1,64}\\Z")]
 Text = Annotated[str, Meta(max_length=2000)]
-Moment = Annotated[str, Meta(max_length=40)]
+Moment = Annotated[str, Meta(max_length=40, extra_json_schema={"format": "date-time"})]
 Number = Annotated[str, Meta(pattern=r"^-?(0|[1-9][0-9]{0,29})(\.[0-9]{1,12})?\Z")]
 Seq = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -107,7 +107,8 @@ class BalanceMessage(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ResultMessage(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A state of the command in the topic. `final`: no other will follow. meter, verb: None for what could not be read."""
+    """A state of the command in the topic. `final`: no other will follow. meter, verb: None for what could not be read. code: which
+    of the known reasons it was refused for. answer: what the verb brought, as a receipt's number."""
 
     command: Id
     state: Name
@@ -119,12 +120,24 @@ class ResultMessage(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=T
     origin: Name | None = None
     evidence: tuple[Name, ...] = ()
     reason: Text | None = None
+    code: Name | None = None
+    answer: dict[str, object] = {}
 
     def __post_init__(self) -> None:
         parse_moment(self.at)
 
 
-UpMessage = ReadingMessage | EventMessage | BalanceMessage | ResultMessage
+class AnchorMessage(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the audit log and the ledger end at this moment. jws: the same heads, signed by the gateway's own key."""
+
+    at: Moment
+    jws: Annotated[str, Meta(max_length=4000)]
+
+    def __post_init__(self) -> None:
+        parse_moment(self.at)
+
+
+UpMessage = ReadingMessage | EventMessage | BalanceMessage | ResultMessage | AnchorMessage
 
 
 class Status(_Strict, frozen=True):
@@ -155,38 +168,6 @@ class Resend(_Strict, frozen=True):
         _check_ranges(self.ranges)
 
 
-class Args(_Strict, frozen=True):
-    """What a verb needs besides its target: a cut names its cause, for a debt the notices that were given, for demand response the
-    contract that allows it and the event that calls for it, for a time-table the signed plan."""
-
-    cause: Name | None = None
-    notices: tuple[Text, ...] = ()
-    contract: Text | None = None
-    event: Text | None = None
-    plan: Text | None = None
-
-
-class Command(_Strict, frozen=True):
-    """An order to a gateway. Exactly one of meter and account; issued_at before expires_at."""
-
-    id: Id
-    gateway: Id
-    verb: Name
-    issued_at: Moment
-    expires_at: Moment
-    counter: Count
-    meter: Id | None = None
-    account: Id | None = None
-    args: Args = Args()
-    reason: Text = ""
-
-    def __post_init__(self) -> None:
-        if (self.meter is None) == (self.account is None):
-            raise ValueError("a command names a meter or an account, one of them")
-        if parse_moment(self.expires_at) <= parse_moment(self.issued_at):
-            raise ValueError("the command expires before it was issued")
-
-
 M = TypeVar("M", bound=msgspec.Struct)
 
 _UP: dict[Up, type[UpMessage]] = {
@@ -194,6 +175,7 @@ _UP: dict[Up, type[UpMessage]] = {
     Up.EVENT: EventMessage,
     Up.BALANCE: BalanceMessage,
     Up.RESULT: ResultMessage,
+    Up.ANCHOR: AnchorMessage,
 }
 _encoder = msgspec.json.Encoder()
 
@@ -231,21 +213,17 @@ def decode_status(payload: bytes) -> Status:
     return _decode(payload, Status, "this status")
 
 
-def decode_command(payload: bytes) -> Command:
-    """An unsigned command; BadMessage carries its id where that can be read."""
-    return _decode(payload, Command, "this command")
-
-
 def build(kind: Up, fields: dict[str, Json]) -> UpMessage:
     """A message of our own making, held to the same rules as a foreign one."""
-    return _convert(fields, _UP[kind], f"this {kind.value} message")
+    return convert_object(fields, _UP[kind], f"this {kind.value} message")
 
 
 def _decode(payload: bytes, form: type[M], what: str) -> M:
-    return _convert(_parse(payload, what), form, what)
+    return convert_object(parse_object(payload, what), form, what)
 
 
-def _convert(fields: dict[str, Json], form: type[M], what: str) -> M:
+def convert_object(fields: dict[str, Json], form: type[M], what: str) -> M:
+    """Parsed fields as a message; BadMessage names it by `what`, and by its id where that can be read."""
     try:
         return msgspec.convert(fields, form, strict=True)
     except msgspec.ValidationError as wrong:
@@ -253,12 +231,13 @@ def _convert(fields: dict[str, Json], form: type[M], what: str) -> M:
         raise BadMessage(f"{what} is wrong: {wrong}", named if isinstance(named, str) and valid_id(named) else None) from None
 
 
-def _parse(payload: bytes, what: str) -> dict[str, Json]:
+def parse_object(payload: bytes, what: str) -> dict[str, Json]:
+    """A JSON object of at most PAYLOAD_LIMIT bytes, without floats or keys that stand twice; BadMessage names it by `what`."""
     if len(payload) > PAYLOAD_LIMIT:
         raise BadMessage(f"{what} has {len(payload)} bytes, more than the {PAYLOAD_LIMIT} that are allowed")
     try:
         text = payload.decode("utf-8")
-        parsed = json.loads(text, object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float)
+        parsed = _decoder.decode(text)
         if "\\u" in text:  # only an escape can bring in what UTF-8 cannot hold
             _check_text(parsed)
     except UnicodeDecodeError:
@@ -303,3 +282,6 @@ def _check_ranges(ranges: tuple[tuple[int, int], ...]) -> None:
     for first, last in ranges:
         if last < first:
             raise ValueError(f"the range [{first}, {last}] ends before it begins")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float)

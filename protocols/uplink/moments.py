@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _FORM = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
 
+SECONDS = 4096
+"""Seconds remembered: what is sent in one go is of the same minutes, and each message carries three or four times."""
+
+
+@lru_cache(SECONDS)
+def _second(at_s: int) -> str:
+    return f"{_EPOCH + timedelta(seconds=at_s):%Y-%m-%dT%H:%M:%S}"
+
+
+@lru_cache(SECONDS)
+def _seconds_ms(text: str) -> int:
+    return (datetime.fromisoformat(text) - _EPOCH) // _MS
+
+
 def format_moment(at_ms: int) -> str:
     """UTC with milliseconds and Z, as `2026-11-21T08:00:00.000Z`. 1970 to 9999."""
-    at = _EPOCH + timedelta(milliseconds=at_ms)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+    return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
 
 
 def parse_moment(text: str) -> int:
@@ -23,10 +37,10 @@ def parse_moment(text: str) -> int:
         raise ValueError(f"{text[:40]!r} is not a time like 2026-11-21T08:00:00.000Z")
     date, clock, fraction, offset = match.groups()
     try:
-        at = datetime.fromisoformat(f"{date}T{clock}{'+00:00' if offset in 'Zz' else offset}") - _EPOCH
+        at_ms = _seconds_ms(f"{date}T{clock}{'+00:00' if offset in 'Zz' else offset}")
     except ValueError as wrong:
         raise ValueError(f"{text!r} is not a time: {wrong}") from None
-    at_ms = at // _MS + int((fraction or "").ljust(3, "0")[:3])
+    at_ms += int((fraction or "").ljust(3, "0")[:3])
     if at_ms < 0:
         raise ValueError(f"{text!r} lies before 1970")
     return at_ms

@@ -21,6 +21,7 @@ class Up(StrEnum):
     EVENT = "event"
     BALANCE = "balance"
     RESULT = "result"
+    ANCHOR = "anchor"
 
 
 class Down(StrEnum):
@@ -37,7 +38,7 @@ _DOWNS = frozenset(kind.value for kind in Down)
 
 @dataclass(frozen=True, slots=True)
 class UpTopic:
-    """`.../up/{kind}/{subject}`; the subject is a meter, `gateway`, an account's pseudonym or a command."""
+    """`.../up/{kind}/{subject}`; the subject is a meter, `gateway`, an account's pseudonym or a command; an anchor has none."""
 
     gateway: str
     kind: Up
@@ -74,6 +75,8 @@ class Topics:
 
     def up(self, gateway: str, kind: Up, subject: str) -> str:
         """Where a gateway sends a message of this class."""
+        if kind is Up.ANCHOR:
+            return f"{self.root}/{_checked(gateway)}/up/{kind.value}"
         return f"{self.root}/{_checked(gateway)}/up/{kind.value}/{_checked(subject)}"
 
     def down(self, gateway: str, kind: Down) -> str:
@@ -104,8 +107,10 @@ class Topics:
         if not all(_ID.fullmatch(level) for level in (gateway, *rest)):
             return None
         match rest:
-            case ["up", kind, subject] if kind in _UPS:
+            case ["up", kind, subject] if kind in _UPS and kind != Up.ANCHOR:
                 return UpTopic(gateway, Up(kind), subject)
+            case ["up", Up.ANCHOR.value]:
+                return UpTopic(gateway, Up.ANCHOR, "")
             case ["down", kind] if kind in _DOWNS:
                 return DownTopic(gateway, Down(kind))
             case ["status"]:

@@ -112,10 +112,10 @@ async def end(*tasks: asyncio.Task[None]) -> None:
             task.result()
 
 
-async def until(true: Callable[[], bool], what: str) -> None:
+async def until(true: Callable[[], bool], what: str, within_s: float = WITHIN_S) -> None:
     try:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(within_s):
             while not true():  # noqa: ASYNC110 - processes outside tell nobody
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        pytest.fail(f"not within {WITHIN_S} s: {what}")
+        pytest.fail(f"not within {within_s} s: {what}")

@@ -10,6 +10,7 @@ from gateway.adapters.store import schema
 from gateway.adapters.store.statements import Session, Statement
 
 JOURNAL, OUTBOX, PUBLISHED, ACKNOWLEDGED = "journal", "outbox", "published", "acknowledged"
+DROPPED, REMOVED = "dropped", "removed"
 AUDIT, PERMISSION = "audit", "permission"
 
 _h = schema.head.c

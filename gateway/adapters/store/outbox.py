@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, func, select, update
+from sqlalchemy import Integer, bindparam, delete, func, select, update
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
-from gateway.adapters.store.heads import ACKNOWLEDGED, OUTBOX, PUBLISHED, Heads
+from gateway.adapters.store.heads import ACKNOWLEDGED, DROPPED, OUTBOX, PUBLISHED, REMOVED, Heads
 from gateway.adapters.store.later import Later
-from gateway.adapters.store.statements import Part, Row, Rows, Session, Statement
+from gateway.adapters.store.statements import Part, Row, Rows, Session, Statement, Value
 from gateway.domain.events import Event, EventKind, Outgoing, Topic
-from gateway.domain.records import OutboxRow, OutboxState, StoredEvent
+from gateway.domain.records import OutboxClass, OutboxRow, OutboxSize, OutboxState, StoredEvent
 
 _e, _o = schema.event.c, schema.outbox.c
 _most = bindparam("most", type_=Integer)
@@ -28,10 +28,30 @@ ADD_OUTGOING = Rows(schema.outbox, ("seq", "topic", "subject", "at_ms", "body"))
 WAITING = Statement(
     select(schema.outbox).where(_o.acknowledged_ms.is_(None), _o.seq > bindparam("after")).order_by(_o.seq).limit(_most)
 )
+NEWS = Statement(
+    select(schema.outbox).where(_o.seq > bindparam("after"), _o.seq <= bindparam("upto")).order_by(_o.seq).limit(_most)
+)
 LOW = Statement(select(func.min(_o.seq)).where(_o.acknowledged_ms.is_(None)))
 NEW_IN_RANGE = Statement(select(func.count()).select_from(schema.outbox).where(_o.published_ms.is_(None), _range))
 PUBLISH = Statement(update(schema.outbox).where(_range).values(published_ms=bindparam("at")))
 ACKNOWLEDGE = Statement(update(schema.outbox).where(_o.acknowledged_ms.is_(None), _range).values(acknowledged_ms=bindparam("at")))
+_here = _o.acknowledged_ms.is_(None)
+_length = func.coalesce(func.sum(func.length(_o.body)), 0)
+CLASSES = Statement(select(_o.topic, func.count(), func.min(_o.seq)).where(_here).group_by(_o.topic).order_by(_o.topic))
+AT = Statement(select(_o.at_ms).where(_o.seq == bindparam("number")))
+WAITING_BETWEEN = Statement(select(func.count()).select_from(schema.outbox).where(_here, _range))
+WAITING_OF = Statement(
+    select(schema.outbox)
+    .where(_here, _o.topic == bindparam("of_topic"), _o.seq > bindparam("after"))
+    .order_by(_o.seq)
+    .limit(_most)
+)
+_safe = (_o.acknowledged_ms < bindparam("before_ms")) & (_o.topic == bindparam("of_topic"))
+_oldest = select(_o.seq).where(_safe).order_by(_o.seq).limit(_most)
+LENGTH_ACKNOWLEDGED = Statement(select(_length).where(_o.seq.in_(_oldest)))
+DROP_ACKNOWLEDGED = Statement(delete(schema.outbox).where(_o.seq.in_(_oldest)))
+LENGTH = Statement(select(_length).where(_here, _range))
+DROP = Statement(delete(schema.outbox).where(_here, _range))
 
 
 class Outbox(Part):
@@ -54,14 +74,19 @@ class Outbox(Part):
         return [_event(row) for row in self._session.rows(EVENTS_BEFORE, most=limit, before=before)]
 
     def add_outgoing(self, message: Outgoing) -> int:
-        seq = self._heads.get(OUTBOX)[0] + 1
-        self._new_rows.add(seq, message.topic, message.subject, message.at_ms, encode(message.body))
-        self._heads.move(OUTBOX, seq)
-        return seq
+        last, length = self._heads.get(OUTBOX)
+        body = encode(message.body)
+        self._new_rows.add(last + 1, message.topic, message.subject, message.at_ms, body)
+        self._heads.move(OUTBOX, last + 1, str(int(length or 0) + len(body)))
+        return last + 1
 
     def outgoing(self, after: int, limit: int) -> Sequence[OutboxRow]:
         self._new_rows.flush()
         return [_outgoing(row) for row in self._session.rows(WAITING, after=after, most=limit)]
+
+    def news(self, after: int, upto: int, limit: int) -> Sequence[OutboxRow]:
+        self._new_rows.flush()
+        return [_outgoing(row) for row in self._session.rows(NEWS, after=after, upto=upto, most=limit)]
 
     def mark_published(self, seqs: Iterable[int], at_ms: int) -> None:
         """Sending again renews the time; it counts as published once."""
@@ -82,9 +107,56 @@ class Outbox(Part):
 
     def outbox_state(self) -> OutboxState:
         self._new_rows.flush()
-        last, published, acknowledged = (self._heads.get(name)[0] for name in (OUTBOX, PUBLISHED, ACKNOWLEDGED))
+        names = (OUTBOX, PUBLISHED, ACKNOWLEDGED, DROPPED)
+        last, published, acknowledged, dropped = (self._heads.get(name)[0] for name in names)
         [(low,)] = self._session.rows(LOW)
-        return OutboxState(last, last + 1 if low is None else int(low), last - acknowledged, published, acknowledged)
+        low = last + 1 if low is None else int(low)
+        return OutboxState(last, low, last - acknowledged - dropped, published, acknowledged, dropped)
+
+    def outbox_size(self) -> OutboxSize:
+        (last, length), (gone, gone_length) = self._heads.get(OUTBOX), self._heads.get(REMOVED)
+        return OutboxSize(last - gone, int(length or 0) - int(gone_length or 0))
+
+    def outbox_classes(self) -> Sequence[OutboxClass]:
+        self._new_rows.flush()
+        found = []
+        for topic, count, lowest in self._session.rows(CLASSES):
+            [(at_ms,)] = self._session.rows(AT, number=lowest)
+            found.append(OutboxClass(Topic(topic), count, at_ms))
+        return found
+
+    def waiting_between(self, first: int, last: int) -> int:
+        self._new_rows.flush()
+        [(count,)] = self._session.rows(WAITING_BETWEEN, first=first, last=last)
+        return int(count)
+
+    def waiting_of(self, topic: Topic, after: int, limit: int) -> Sequence[OutboxRow]:
+        self._new_rows.flush()
+        return [_outgoing(row) for row in self._session.rows(WAITING_OF, of_topic=topic, after=after, most=limit)]
+
+    def drop_outgoing(self, seqs: Sequence[int]) -> int:
+        self._new_rows.flush()
+        gone = 0
+        for first, last in _runs(seqs):
+            [(length,)] = self._session.rows(LENGTH, first=first, last=last)
+            gone += self._removed(self._session.change(DROP, first=first, last=last), int(length))
+        self._count(DROPPED, gone)
+        return gone
+
+    def drop_acknowledged(self, topics: Iterable[Topic], before_ms: int, limit: int) -> int:
+        self._new_rows.flush()
+        gone = 0
+        for topic in topics:
+            share: dict[str, Value] = {"of_topic": topic, "before_ms": before_ms, "most": limit - gone}
+            [(length,)] = self._session.rows(LENGTH_ACKNOWLEDGED, **share)
+            gone += self._removed(self._session.change(DROP_ACKNOWLEDGED, **share), int(length))
+        return gone
+
+    def _removed(self, rows: int, length: int) -> int:
+        if rows:
+            before, before_length = self._heads.get(REMOVED)
+            self._heads.move(REMOVED, before + rows, str(int(before_length or 0) + length))
+        return rows
 
     def _count(self, name: str, more: int) -> None:
         if more:

@@ -11,13 +11,12 @@ from sqlalchemy import Column, ColumnElement, Integer, bindparam, delete, func, 
 from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.statements import Part, Row, Statement, Value, once, upsert
-from gateway.domain.events import Topic
 from gateway.domain.jobs import Want
 from gateway.domain.readings import Quality, Source
 from gateway.domain.records import DaySum
 from gateway.domain.schemes import Completeness, Scheme, Slot, SlotState, Tally
 
-_s, _c, _d, _o = schema.slot.c, schema.completeness.c, schema.day_sum.c, schema.outbox.c
+_s, _c, _d = schema.slot.c, schema.completeness.c, schema.day_sum.c
 _most = bindparam("most", type_=Integer)
 _expected = _s.state == literal_column("'expected'")
 _of = (_s.meter == bindparam("of_meter")) & (_s.want == bindparam("of_want"))
@@ -85,9 +84,6 @@ DAY_SUMS = Statement(
     .limit(_most)
 )
 
-_safe = (_o.acknowledged_ms < bindparam("before_ms")) & (_o.topic == bindparam("of_topic"))
-_oldest = select(_o.seq).where(_safe).order_by(_o.seq).limit(_most)
-DROP_ACKNOWLEDGED = Statement(delete(schema.outbox).where(_o.seq.in_(_oldest)))
 DROP_READING = Statement(delete(schema.reading).where(schema.reading.c.id == bindparam("number")))
 
 LOOKED_AT = 32
@@ -193,12 +189,6 @@ class Retention(Part):
 
     def day_sums(self, meter: str, since_day: str, limit: int) -> Sequence[DaySum]:
         return [_day_sum(row) for row in self._session.rows(DAY_SUMS, of_meter=meter, since_day=since_day, most=limit)]
-
-    def drop_acknowledged(self, topics: Iterable[Topic], before_ms: int, limit: int) -> int:
-        dropped = 0
-        for topic in topics:
-            dropped += self._session.change(DROP_ACKNOWLEDGED, of_topic=topic, before_ms=before_ms, most=limit - dropped)
-        return dropped
 
 
 def _values(slot: Slot) -> Mapping[str, Value]:

@@ -6,10 +6,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiomqtt import MqttError, ProtocolVersion
 from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.client import MQTT_ERR_SUCCESS
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from structlog.testing import capture_logs
@@ -28,6 +31,8 @@ class FakeClient:
             self.up = False
             self.only_4 = False
             self.answers = True
+            self.answer = "Success"
+            self.mid = 0
             self.lost = asyncio.Event()
             self.said: list[tuple[str, bytes, bool]] = []
             self.filters: list[str] = []
@@ -36,7 +41,7 @@ class FakeClient:
 
     def __init__(self, *_: object, protocol: ProtocolVersion, **__: object) -> None:
         self.protocol = protocol
-        self.pending_calls_threshold = 0
+        self.on_publish: Any = None
         self._disconnected = asyncio.get_running_loop().create_future()
         self._client = self
 
@@ -53,17 +58,29 @@ class FakeClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        return None
+        if not self._disconnected.done():
+            self._disconnected.set_result(None)
 
     async def subscribe(self, topic: str, **_: object) -> None:
         self.world.filters.append(topic)
 
-    async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool, timeout: float = 1e9) -> None:  # noqa: ASYNC109
+    def manual_ack_set(self, on: bool) -> None:
+        assert on
+
+    def disable_logger(self) -> None: ...
+
+    def on_connect(self, *_: object) -> None: ...
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: object = None) -> SimpleNamespace:
+        """As paho has it."""
         assert qos == 1
-        self.world.said.append((topic, payload, retain))
-        if not self.world.answers:
-            await asyncio.sleep(timeout)
-            raise MqttError("Operation timed out")
+        world = self.world
+        world.said.append((topic, payload, retain))
+        world.mid += 1
+        if world.answers:
+            code = ReasonCode(PacketTypes.PUBACK, world.answer)
+            asyncio.get_running_loop().call_soon(self.on_publish, self, None, world.mid, code, None)
+        return SimpleNamespace(rc=MQTT_ERR_SUCCESS, mid=world.mid)
 
     @property
     def messages(self) -> AsyncIterator[object]:
@@ -71,7 +88,8 @@ class FakeClient:
 
     async def _messages(self) -> AsyncIterator[object]:
         await self.world.lost.wait()
-        self._disconnected.set_result(None)
+        if not self._disconnected.done():
+            self._disconnected.set_result(None)
         raise MqttError("Disconnected during message iteration")
         yield
 

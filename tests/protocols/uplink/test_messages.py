@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocols.uplink import messages
-from protocols.uplink.messages import PAYLOAD_LIMIT, Ack, BadMessage, Command, Item, ReadingMessage, Resend, Status
+from protocols.uplink.messages import PAYLOAD_LIMIT, Ack, BadMessage, Item, ReadingMessage, Resend, Status
 from protocols.uplink.moments import format_moment
 from protocols.uplink.topics import Up
 
@@ -48,22 +48,12 @@ FORMS: dict[Up, st.SearchStrategy[dict[str, Any]]] = {
         ENVELOPE | {"command": IDS, "state": IDS, "final": st.booleans(), "at": MOMENTS},
         optional={"meter": IDS, "verb": IDS, "reason": TEXT, "evidence": st.lists(IDS, max_size=3)},
     ),
+    Up.ANCHOR: st.fixed_dictionaries(ENVELOPE | {"at": MOMENTS, "jws": st.just("a.b.c")}),
 }
 ANY_UP = st.sampled_from(Up).flatmap(lambda kind: st.tuples(st.just(kind), FORMS[kind]))
 
 NOON = "2026-11-21T12:00:00Z"
 EVENT = {"epoch": "e1", "seq": 7, "low": 3, "backlog": False, "kind": "line_up", "at": NOON, "data": {"text": "x"}}
-COMMAND = {
-    "id": "c-1",
-    "gateway": "G1",
-    "verb": "cut",
-    "meter": "M1",
-    "args": {"cause": "energy_debt"},
-    "issued_at": "2026-11-21T08:00:00Z",
-    "expires_at": "2026-11-21T08:05:00Z",
-    "reason": "three notices",
-    "counter": 4,
-}
 
 
 def dump(fields: object) -> bytes:
@@ -131,8 +121,6 @@ def test_the_other_directions() -> None:
     assert messages.decode_ack(b'{"epoch":"e1","upto":41,"also":[[43,50],[52,52]]}').also == ((43, 50), (52, 52))
     assert messages.decode_ack(b'{"epoch":"e1","upto":0}') == Ack(epoch="e1", upto=0)
     assert messages.decode_status(b'{"state":"offline","at":"2026-11-21T12:00:00Z"}') == Status(state="offline", at=NOON)
-    command = messages.decode_command(dump(COMMAND))
-    assert isinstance(command, Command) and (command.args.cause, command.meter, command.account) == ("energy_debt", "M1", None)
 
 
 WRONG_PAYLOADS = (
@@ -197,31 +185,6 @@ def test_a_value_is_a_plain_decimal(value: str) -> None:
         messages.decode_up(Up.BALANCE, dump({k: EVENT[k] for k in ("epoch", "seq", "low", "backlog")} | balance))
 
 
-@pytest.mark.parametrize(
-    ("change", "why"),
-    (
-        ({"account": "a1"}, "a meter or an account"),
-        ({"meter": None}, "a meter or an account"),
-        ({"expires_at": "2026-11-21T08:00:00Z"}, "expires before it was issued"),
-        ({"expires_at": None}, "expires_at"),
-        ({"args": {"cause": "x", "force": True}}, "unknown field `force`"),
-        ({"counter": -1}, ">= 0"),
-        ({"reason": "x" * 2001}, "length <= 2000"),
-    ),
-)
-def test_commands_are_checked_and_named(change: dict[str, Any], why: str) -> None:
-    with pytest.raises(BadMessage, match=why) as refusal:
-        messages.decode_command(dump(COMMAND | change))
-    assert refusal.value.id == "c-1"
-
-
-@pytest.mark.parametrize("id", ("c 1", "", "x" * 65, 7, None, ["c-1"]))
-def test_an_unreadable_id_is_not_named(id: object) -> None:
-    with pytest.raises(BadMessage) as refusal:
-        messages.decode_command(dump(COMMAND | {"id": id}))
-    assert refusal.value.id is None
-
-
 def test_what_is_too_large_is_not_sent() -> None:
     big = messages.build(Up.EVENT, EVENT | {"data": {"text": "x" * PAYLOAD_LIMIT}})  # type: ignore[arg-type]
     with pytest.raises(BadMessage, match="larger than"):
@@ -231,7 +194,7 @@ def test_what_is_too_large_is_not_sent() -> None:
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 @example(b'{"a":"\\uD83D\\uDE00"}')
 def test_any_bytes_are_refused_or_read(payload: bytes) -> None:
-    for what in ("ack", "resend", "command", "status", "envelope"):
+    for what in ("ack", "resend", "status", "envelope"):
         try:
             getattr(messages, f"decode_{what}")(payload)
         except BadMessage as refusal:
