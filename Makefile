@@ -13,12 +13,16 @@ demo:  ## the whole loop on simulated meters, e.g. ARGS="--for 60 --json"
 	@scripts/install runtime
 	@exec $(bin)/wattgate demo $(ARGS)
 
+# Three workers for two cores: whole programs and lines in real time wait more than they work. Bytecode is kept, whatever the shell says:
+# without it every worker and every program compiles all of it anew.
 test: check  ## checks and all tests, e.g. ARGS=tests/protocols
 	@scripts/install mosquitto
 	@scripts/install mbpoll
 	@scripts/install strace
+	@scripts/install iptables
 	@scripts/install peers
-	$(bin)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@scripts/install node
+	PYTHONDONTWRITEBYTECODE= $(bin)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check:  ## ruff and mypy
 	@scripts/install dev
@@ -45,7 +49,9 @@ proof:  ## the tests at full scale (long); their figures are added to tests/PROO
 	@scripts/install mosquitto
 	@scripts/install mbpoll
 	@scripts/install strace
+	@scripts/install iptables
 	@scripts/install peers
+	@scripts/install node
 	$(bin)/pytest -q --proof --timeout 3600 $(ARGS)
 
 lock:  ## write the locks anew after a change in pyproject.toml; ARGS=--upgrade for newer versions
@@ -54,7 +60,10 @@ lock:  ## write the locks anew after a change in pyproject.toml; ARGS=--upgrade 
 	$(compile) $(ARGS) --group dev -c requirements.lock -o requirements-dev.lock
 	echo beancount==3.2.3 | $(compile) $(ARGS) - -o requirements-peers-beancount.lock
 	echo dlt645==3.2.0 | $(compile) $(ARGS) - -o requirements-peers-dlt645.lock
+	echo py8583==1.3 | $(compile) $(ARGS) - -o requirements-peers-py8583.lock
 	echo python-dlt645==0.1.4 | $(compile) $(ARGS) - -o requirements-peers-python-dlt645.lock
+	echo tahutils==0.1.11 | $(compile) $(ARGS) - -o requirements-peers-tahutils.lock
+	npm install --prefix tests/peers/node --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved
 	printf 'atheris==3.0.0\npymodbus\n' | $(compile) $(ARGS) -c requirements.lock - -o requirements-fuzz.lock
 	echo mutmut==3.8.1 $(mutants) | tr ' ' '\n' | \
 		$(compile) $(ARGS) -c requirements.lock -c requirements-dev.lock - -o requirements-mutation.lock

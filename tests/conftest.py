@@ -1,11 +1,15 @@
-"""What all tests share: the real MQTT broker, and the figures of a proof run (`make proof`)."""
+"""What all tests share: the real MQTT broker, the figures of a proof run (`make proof`), and what keeps the everyday run short."""
 
 from __future__ import annotations
 
 import datetime
+import gc
 import os
 import platform
 import shutil
+import signal
+import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,12 +17,26 @@ import pytest
 import structlog
 from hypothesis import settings
 
-settings.register_profile("wattgate", deadline=None)  # a busy machine is no finding
+EXAMPLES, PROOF_EXAMPLES = 40, 500
+"""Of a property that names no number of its own, or a share of this one: every day a look, as a proof a search."""
+
+settings.register_profile("wattgate", deadline=None, max_examples=EXAMPLES)  # a busy machine is no finding
+settings.register_profile("proof", deadline=None, max_examples=PROOF_EXAMPLES)
 settings.load_profile("wattgate")
 
 PROOF = Path(__file__).parent / "PROOF.md"
 PROOF_SCALE = 100
 """How much longer a proof runs than the everyday tests: what takes a second then takes minutes, and an hour in all is bearable."""
+
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 1 << 30
+"""What must be free there. A whole run leaves some 300 MB behind where also what passed is kept."""
+
+FIRST = ("system", "simulation", "entrypoints")
+"""Folders whose files take longest, in this order: a long file left to the end would run alone beside an idle core."""
+
+SLOWEST_FILES = 15
+TOLD_FROM_S = 60
 
 Figure = Callable[[str, object], None]
 
@@ -28,13 +46,48 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("proof") and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Proof())
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; what the tests start would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("proof"):
+        settings.load_profile("proof")
+        if not hasattr(config, "workerinput"):
+            config.pluginmanager.register(Proof())
+    elif MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
+        _keep_in_memory()
+
+
+def _keep_in_memory() -> None:
+    """The tests' files off the disk, for whose flushes a simulated street waits a third of its time; a proof has them on the disk.
+
+    What is durable is seen by what a process asks of the system (tests/system/test_syscalls.py), not by the disk below it.
+    """
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    os.environ.setdefault("TMPDIR", str(MEMORY))
+    tempfile.tempdir = None  # as it was before somebody asked
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole systems first: they wait more than they work, and one left to the end would run alone."""
-    items.sort(key=lambda item: "system" not in item.path.parts)
+    """The longest files first. Within a folder the order stays."""
+    items.sort(key=lambda item: next((n for n, folder in enumerate(FIRST) if folder in item.path.parts), len(FIRST)))
+
+
+def pytest_collection_finish() -> None:
+    """What 10,000 tests are made of stays to the end: no garbage collection needs to walk through it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where the time of a long run went, so that whoever makes it longer sees it."""
+    spent: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                spent[report.nodeid.partition("::")[0]] += report.duration
+    if (total := sum(spent.values())) >= TOLD_FROM_S:
+        terminalreporter.section(f"slowest files of {total:.0f} s in all", sep="-")
+        for file, seconds in sorted(spent.items(), key=lambda each: -each[1])[:SLOWEST_FILES]:
+            terminalreporter.write_line(f"{seconds:7.1f} s  {file}")
 
 
 @pytest.fixture(autouse=True)

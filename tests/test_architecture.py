@@ -88,8 +88,10 @@ ALL_BUT_CENTRAL = (
     "gateway.__version__ gateway.bootstrap gateway.settings gateway.adapters gateway.entrypoints gateway.services gateway.domain"
 )
 OF_ADAPTERS_FOR_CENTRAL = (
-    "gateway.adapters.mqtt_link gateway.adapters.store.engine gateway.adapters.http.bank "
-    "gateway.adapters.event_loop gateway.adapters.quiet_log"
+    "gateway.adapters.mqtt_link gateway.adapters.mqtt_session gateway.adapters.store.engine gateway.adapters.event_loop "
+    "gateway.adapters.quiet_log gateway.adapters.http.bank gateway.adapters.http.bank_caller gateway.adapters.http.bank_gate "
+    "gateway.adapters.http.bank_topups gateway.adapters.http.body gateway.adapters.http.guard gateway.adapters.http.problems "
+    "gateway.adapters.http.server"
 )
 CLI = (
     "gateway.__version__ gateway.cli gateway.bootstrap gateway.settings gateway.central gateway.domain protocols typer rich httpx2"
@@ -100,12 +102,17 @@ ROOMS = (  # the first whose path begins the file's path holds
     Room("protocols/bank/", "protocols http_message_signatures iso8583 cryptography", VALUE_MODULES, PURE),
     Room("protocols/", "protocols", VALUE_MODULES, PURE),
     *(Room(f"firmware_sim/{name}.py", SHELL_OF_SIMULATOR) for name in ("line", "serve", "control", "bank", "__main__")),
+    *(Room(f"firmware_sim/banking/{name}.py", SHELL_OF_SIMULATOR + " cryptography") for name in ("line", "control", "bank")),
     Room("firmware_sim/", "protocols firmware_sim", STDLIB - WORLD, (no_async, no_clock, no_own_randomness)),
     Room("gateway/domain/", "gateway.domain", VALUE_MODULES, (*PURE, no_float)),
     Room("gateway/services/", "gateway.services gateway.domain", VALUE_MODULES, PURE),
     Room("gateway/adapters/", "gateway.adapters gateway.domain gateway.services.ports protocols", third_party=True),
     Room("gateway/entrypoints/", "gateway.entrypoints gateway.services gateway.domain structlog"),
-    Room("gateway/central/", "gateway.central gateway.domain protocols " + OF_ADAPTERS_FOR_CENTRAL, third_party=True),
+    Room(
+        "gateway/central/",
+        "gateway.__version__ gateway.central gateway.domain protocols " + OF_ADAPTERS_FOR_CENTRAL,
+        third_party=True,
+    ),
     Room("gateway/settings/", "gateway.settings gateway.domain pydantic pydantic_settings"),
     Room("gateway/bootstrap/", ALL_BUT_CENTRAL, third_party=True),
     Room("gateway/cli/demo.py", CLI + " firmware_sim"),
@@ -182,6 +189,9 @@ REJECTED = (
     ("firmware_sim/serve.py", "from gateway import settings", "gateway.settings"),
     ("firmware_sim/control.py", "import sqlalchemy", "sqlalchemy"),
     ("firmware_sim/bank.py", "import gateway", "gateway"),
+    ("firmware_sim/banking/line.py", "import gateway.adapters", "gateway.adapters"),
+    ("firmware_sim/banking/control.py", "from gateway import settings", "gateway.settings"),
+    ("firmware_sim/banking/bank.py", "import sqlalchemy", "sqlalchemy"),
     ("firmware_sim/__main__.py", "import gateway.bootstrap", "gateway.bootstrap"),
     ("firmware_sim/meter.py", "import asyncio", "asyncio"),
     ("firmware_sim/meter.py", "import serial", "serial"),

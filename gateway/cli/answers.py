@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gateway.settings import Settings, SettingsError, load
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 
 class Failure(Exception):
@@ -19,6 +21,8 @@ class Failure(Exception):
 
 def settings_of(file: Path) -> Settings:
     """The configuration of a verb's -c FILE; every error at once, exit code 1."""
+    from gateway.settings import SettingsError, load
+
     try:
         return load(file)
     except SettingsError as problem:

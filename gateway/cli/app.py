@@ -4,47 +4,68 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from gateway import __version__
-from gateway.cli import (
-    accounts,
-    approve,
-    backup,
-    bench,
-    capture,
-    central,
-    check,
-    decode,
-    demo,
-    doctor,
-    emergency_credit,
-    ledger,
-    limits,
-    lines,
-    meters,
-    notices,
-    protect,
-    quarantine,
-    read,
-    reload,
-    reopen,
-    run,
-    scan,
-    sim,
-    stop_cuts,
-    supply,
-    tariffs,
-    topup,
-    users,
-    wallets,
-)
 from gateway.cli.answers import Failure
+
+VERBS = (
+    *("demo", "init", "run", "reload", "check", "lines", "sim", "decode", "topup", "cut", "restore", "stop-cuts", "resume-cuts"),
+    *("protect", "unprotect", "emergency-credit", "read", "scan", "doctor", "capture", "replay", "backup", "restore-backup"),
+    *("central", "quarantine", "approve", "limits", "ledger", "tariffs", "bench", "reopen", "users", "accounts", "meters"),
+    *("reconcile", "debit", "notices", "wallets", "schemas", "keys", "audit"),
+)
+"""In the order of --help. A verb stands in the module of its name, but for those of PLACES."""
+
+PLACES = {
+    "cut": "supply",
+    "restore": "supply",
+    "resume-cuts": "stop_cuts",
+    "unprotect": "protect",
+    "replay": "capture",
+    "restore-backup": "backup",
+}
+
+
+@cache
+def _registered(module: str) -> Mapping[str, object]:
+    part = typer.Typer()
+    import_module(f"gateway.cli.{module}").register(part)
+    return get_group(part).commands
+
+
+class Verbs(Mapping[str, object]):
+    """Imports a verb's module when it is asked for: a top-up at the counter does not wait for what the demo needs."""
+
+    def __getitem__(self, verb: str) -> object:
+        if verb not in VERBS:
+            raise KeyError(verb)
+        return _registered(PLACES.get(verb, verb.replace("-", "_")))[verb]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+class Group(TyperGroup):
+    """The program itself."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**(options | {"commands": Verbs()}))  # type: ignore[arg-type]
+
 
 app = typer.Typer(
     name="wattgate",
+    cls=Group,
     help="The open gateway for remote prepayment and data acquisition of electricity meters.",
     no_args_is_help=True,
     add_completion=False,
@@ -63,14 +84,6 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Remote prepayment and data acquisition of electricity meters."""
-
-
-for verbs in (
-    *(demo, run, reload, check, lines, sim, central, decode, topup),
-    *(supply, stop_cuts, quarantine, approve, protect, limits, emergency_credit),
-    *(ledger, tariffs, read, scan, doctor, capture, bench, backup, reopen, users, accounts, meters, notices, wallets),
-):
-    verbs.register(app)
 
 
 def main() -> None:

@@ -6,14 +6,16 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import httpx2
 import typer
 
 from gateway.bootstrap.reach import TOKEN, Unreached, in_use, listener_of
 from gateway.cli.answers import Failure, settings_of
-from gateway.settings import Settings
+
+if TYPE_CHECKING:  # a gateway named by its URL is asked without what reads configurations
+    from gateway.settings import Settings
 
 TIMEOUT_S = 10
 """The gateway answers within 5 s (contract.md 3)."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from random import Random
 
+from protocols.bank.iso8583 import BadMessage, Codec, Message
 from protocols.dlt645.frames import ANY, BROADCAST, MAX_DATA, Deframer, Frame, encode
 from protocols.dlt645.identifiers import describe
 from protocols.dlt645.load_profile import DAMAGED, GAP, START, LoadRecord, encode_records, parse_records
 from protocols.errors import ProtocolError
 from protocols.modbus.frames import FUNCTIONS, rtu_intact, rtu_pack, tcp_pack
 from tests.fuzz.questions import DLT645, METER, MODBUS, NEW
+from tests.protocols.bank.tables import KEY, packed, shipped
 
 TELLING = bytes((0x00, 0x01, 0x16, 0x33, 0x68, 0x7F, 0x80, 0x99, 0xAA, 0xCB, 0xE5, 0xFE, 0xFF))
 """Bytes that mean something at the link layer or in a value."""
@@ -228,6 +231,58 @@ def _pdu(dice: Random, pdu: bytes) -> bytes:
             return bytes([function]) + pdu[1:253]
         case _:
             return scramble(dice, pdu)[:253] or b"\x03"
+
+
+BANK_CODECS = (Codec(shipped()), Codec(packed()))
+
+
+def bank_message(dice: Random, data: bytes) -> bytes:
+    """A message of either table with fields of another message's, other digits or none; now and then a bit of it turned."""
+    codec = dice.choice(BANK_CODECS)
+    found = _message(data) or Message("0200", {7: "1121120000", 11: "000001", 32: "1234567"})
+    fields = dict(found.fields)
+    for number in dice.sample(sorted({*fields, 3, 4, 15, 33, 37, 41, 48, 49, 70, 90}), dice.randint(0, 3)):
+        form = codec.dialect.fields[number]
+        size = dice.randint(0, min(form.most, 60)) if form.length_digits else form.most
+        letters = "0123456789" if form.kind == "n" else "0123456789ABCxyz =-"
+        fields[number] = "".join(dice.choice(letters if form.kind != "an" else "019AZaz ") for _ in range(size))
+        if dice.random() < 0.2:
+            del fields[number]
+    mti = dice.choice((found.mti, "0100", "0200", "0201", "0400", "0421", "0800", "0210", f"{dice.randrange(10_000):04d}"))
+    try:
+        raw = codec.encode(Message(mti, fields, dice.randbytes(codec.dialect.header_bytes)), dice.choice((None, KEY)))
+    except BadMessage:  # text of the other table's character set
+        return scramble(dice, data)
+    return scramble(dice, raw) if dice.random() < 0.2 else raw
+
+
+def _message(data: bytes) -> Message | None:
+    for codec in BANK_CODECS:
+        with contextlib.suppress(BadMessage):
+            return codec.decode(data).message
+    return None
+
+
+def whole_message(data: bytes) -> bool:
+    """Whether these bytes are a message of either table."""
+    return _message(data) is not None
+
+
+def bank_lines(dice: Random, data: bytes) -> bytes:
+    """Lines of banks' files, some of them put elsewhere, repeated, left out or changed in a few bytes."""
+    lines = data.split(b"\n")
+    for _ in range(dice.randint(0, 3)):
+        at = dice.randrange(len(lines))
+        match dice.randrange(4):
+            case 0:
+                lines.insert(dice.randrange(len(lines) + 1), lines[at])
+            case 1 if len(lines) > 1:
+                del lines[at]
+            case 2:
+                lines[at] = scramble(dice, lines[at])
+            case _:
+                lines[at] = lines[at].replace(b"0", dice.choice((b"1", b"", b" ", b"|")))
+    return b"\n".join(lines)
 
 
 def intact_modbus(data: bytes) -> bool:

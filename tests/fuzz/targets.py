@@ -5,12 +5,21 @@ An error of protocols.errors is the protocol's own and is awaited where an excha
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, datetime
 
 from firmware_sim.config import SimConfig, parse
 from firmware_sim.street import Street
+from protocols.bank import iso8583_meaning as meaning
+from protocols.bank.dayfile import DayFileError, day_table, parse_dayfile
+from protocols.bank.debitfile import DebitFileError, debit_table, read_results
+from protocols.bank.iso8583 import BadMessage, Codec
+from protocols.bank.iso8583 import Deframer as Deframer8583
+from protocols.bank.iso8583_table import KINDS
 from protocols.bcd import decode_digits
 from protocols.decode import PROTOCOLS, decode_line
 from protocols.dlt645.frames import Deframer, Dialect, Frame, encode
@@ -25,9 +34,14 @@ from protocols.modbus.frames import TcpDeframer
 from protocols.modbus.slave import RtuSlave, TcpSlave, exception
 from tests.fuzz import shapes
 from tests.fuzz.questions import DLT645, METER, MODBUS
+from tests.protocols.bank.tables import CONFIG
 
 MAX_INPUT = 400
 """Bytes of one input: the longest frame and more. What grows with the length is tested apart, on long lines."""
+
+
+DAY_TABLES = [day_table(tomllib.loads(file.read_text())) for file in sorted(CONFIG.glob("dayfile-*.toml"))]
+DEBIT_TABLES = [debit_table(tomllib.loads(file.read_text())) for file in sorted(CONFIG.glob("debit-*.toml"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +205,47 @@ def load_profile(data: bytes) -> None:
     assert list(parse_records(encode_records(dated))) == dated
 
 
+def iso8583(data: bytes) -> None:
+    """A message of either table is read as it would be written, asked what it means, and has an answer; a stream comes apart."""
+    for codec in shapes.BANK_CODECS:
+        _asked(codec, data)
+        parted, whole = Deframer8583(codec.dialect), Deframer8583(codec.dialect)
+        with contextlib.suppress(BadMessage):
+            found = whole.feed(data)
+            assert [each for part in pieces(data, 1 + len(data) % 13) for each in parted.feed(part)] == found
+
+
+def _asked(codec: Codec, data: bytes) -> None:
+    try:
+        received = codec.decode(data)
+    except BadMessage as bad:
+        if bad.partial is not None and bad.partial.mti[2] in "02":
+            codec.encode(meaning.answer(codec.dialect, bad.partial, "format"))
+        return
+    told = received.message
+    assert codec.decode(codec.encode(told)).message == told
+    assert not codec.right(received, []) and meaning.kind_of(codec.dialect, told) in (None, *KINDS)
+    for ask in (meaning.named, meaning.original, meaning.account, meaning.currency):
+        with contextlib.suppress(BadMessage):
+            ask(codec.dialect, told)
+    for when in (lambda: meaning.sent_at(told, datetime(2028, 2, 29)), lambda: meaning.settled_on(told, date(2028, 2, 29))):
+        with contextlib.suppress(BadMessage):
+            when()
+    if told.mti[2] in "02":
+        codec.encode(meaning.answer(codec.dialect, told, "ok", 1234))
+
+
+def bank_file(data: bytes) -> None:
+    """Any bytes are a day file or a result file of any shipped table, or refused; what comes out can be reconciled."""
+    for table in DAY_TABLES:
+        with contextlib.suppress(DayFileError):
+            for line in parse_dayfile(pieces(data, 1 + len(data) % 31), table, "2026-11-21"):
+                assert line.endswith(b"\n") and line.count(b"\n") == 1 and line.decode()
+    for debits in DEBIT_TABLES:
+        with contextlib.suppress(DebitFileError):
+            list(read_results(debits, pieces(data, 1 + len(data) % 31), date(2026, 11, 21)))
+
+
 TARGETS: dict[str, Target] = {
     "deframer": Target(deframer, shapes.frames),
     "line": Target(line, shapes.frames),
@@ -200,4 +255,6 @@ TARGETS: dict[str, Target] = {
     "meter": Target(meter, shapes.frames),
     "modbus": Target(modbus, shapes.modbus_frames),
     "load_profile": Target(load_profile, shapes.records),
+    "iso8583": Target(iso8583, shapes.bank_message),
+    "bank_file": Target(bank_file, shapes.bank_lines),
 }

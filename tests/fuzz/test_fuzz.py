@@ -115,6 +115,8 @@ REACHED = {
     "identifier": lambda data: len(data) > 3,
     "modbus": lambda data: shapes.intact_modbus(data[1:]),
     "load_profile": lambda data: load_profile.LoadItem("06010001", ()).read(data) is not None,
+    "iso8583": shapes.whole_message,
+    "bank_file": lambda data: b"\n" in data,
 }
 
 

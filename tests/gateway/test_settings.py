@@ -111,7 +111,7 @@ def test_a_good_file_loads_and_a_meter_is_named_by_its_place(tmp_path: Path) -> 
             'bank: signatures = "off" is allowed only where http.listen is on loopback',
         ),
         ('id = "g"', 'id = "g"\n[http]\nlisten = "8080"', "http.listen: '8080' is no address to listen on"),
-        ('id = "g"', 'id = "g"\n[mqtt]\nhost = "far"\ncommands = true', "mqtt: commands are unsigned in this version"),
+        ('id = "g"', 'id = "g"\n[mqtt]\nhost = "far"\n[uplink]\nsignatures = "off"', 'uplink: signatures = "off" is allowed only'),
     ],
 )
 def test_each_mistake_is_named_with_its_key(tmp_path: Path, old: str, new: str, sentence: str) -> None:

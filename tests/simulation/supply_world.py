@@ -109,10 +109,11 @@ class Broker:
     def down(self) -> None:
         self.connected.clear()
 
-    async def publish(self, row: OutboxRow, *, epoch: str, low: int, backlog: bool) -> None:
+    async def publish(self, rows: Sequence[OutboxRow], *, epoch: str, low: int, late: bool, live_ms: int) -> list[bool | None]:
         if not self.connected.is_set():
             raise ConnectionError("no connection")
-        self.taken += 1
+        self.taken += len(rows)
+        return [True] * len(rows)
 
 
 class World:

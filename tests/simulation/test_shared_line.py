@@ -211,4 +211,4 @@ def housekeeping(data: bytes, address: str) -> bool:
 
 
 def test_pain_18_housekeeping_never_faults_a_meter(tmp_path: Path, proof_scale: int, figure: Figure) -> None:
-    housekeeping_in_vain(tmp_path, 3 if proof_scale == 1 else 48, figure)
+    housekeeping_in_vain(tmp_path, 2 if proof_scale == 1 else 48, figure)

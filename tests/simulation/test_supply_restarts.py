@@ -1,5 +1,5 @@
-"""The gateway dies at a random byte of a cut and of a restore, and the relay obeys at once, late or never: what is reported at last
-is where the relay stands, and no cut is repeated without having looked."""
+"""The gateway dies at a random byte of a signed cut and of a signed restore, and the relay obeys at once, late or never: what is
+reported at last is where the relay stands, and no cut is repeated without having looked."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from gateway.domain.supply import Command, CommandState, Verb
 from tests.conftest import Figure
 from tests.simulation.supply_gateway import SupplyGateway
 from tests.simulation.supply_line import Heard, Tap
+from tests.simulation.supply_signed import SignedOrders
 from tests.simulation.supply_world import House, Plan
 from tests.simulation.virtual_loop import run
 
-EVERY_DAY, PROOF = 30, 200
+EVERY_DAY, PROOF = 15, 200
 """Deaths in a cut, and as many in a restore."""
 
 LONGEST = 330
@@ -42,6 +43,8 @@ async def die_at(folder: Path, verb: Verb, relay: str, byte: int, rng: Random) -
     limits = "[limits]\nordered_per_hour = 1000\nordered_per_day = 1000"
     async with SupplyGateway(folder, Plan([house], limits, 3600, 3600, 60)) as gateway:
         station, tap = gateway.world.street.station("h"), gateway.world.taps["rs"]
+        centre = SignedOrders(gateway)
+        await centre.begin()
         await gateway.run(30)
         if verb is not Verb.CUT:
             await gateway.order("h", Verb.CUT, "before")
@@ -56,7 +59,8 @@ async def die_at(folder: Path, verb: Verb, relay: str, byte: int, rng: Random) -
                 truths["it"] = _truth(gateway)
 
         begun = len(tap.sent)
-        await gateway.order("h", verb, "it")
+        said = await centre.order("h", verb, "it")
+        assert said.command is not None, said.refused
         gateway.weak.after = after
         tap.arm(byte)
         await gateway.until(lambda: tap.blown.is_set() or "it" in truths, ENDS_S, step_s=0.05)
@@ -67,9 +71,11 @@ async def die_at(folder: Path, verb: Verb, relay: str, byte: int, rng: Random) -
             await gateway.start()
             gateway.weak.after = after
             after()
+            assert (await centre.order("h", verb, "it")).again  # the broker delivers it once more, which changes nothing
         assert await gateway.until(lambda: "it" in truths, ENDS_S), f"it does not end: {gateway.command('it')}"
         command, truth = gateway.command("it"), truths["it"]
-        assert command is not None
+        assert command is not None and command.origin == "uplink" and (kept := centre.kept("it")) is not None
+        assert kept.token.encode() == centre.sent["it"]
         _true(command, truth)
         frames = [heard for heard in tap.sent[begun:] if heard.controls]
         _not_blind(tap, frames)

@@ -28,7 +28,7 @@ from tests.simulation.supply_schedule import CALENDARS, JUMP_MS, OUTSIDE, Schedu
 from tests.simulation.supply_world import Plan
 from tests.simulation.virtual_loop import START_MS, run
 
-EVERY_DAY, PROOF = 4, 500
+EVERY_DAY, PROOF = 2, 500
 """Worlds; each has six debtors with schedules of their own, and a neighbour who has paid."""
 
 TICK_S, AGAIN_S = 60.0, 60.0

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
+
 LONGEST_S, LONGEST_PROOF_S = 300, 3600
 """Everything waited for in these tests has a bound of its own; this one is for what nobody thought of."""
 
 HERE = Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    programs.anew = bool(config.getoption("proof"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import inspect
 import json
 import os
 import random
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import BinaryIO, TypeVar, cast, overload
 
 import pytest
 
+from tests import programs
+
 T = TypeVar("T")
 
-ROOT = Path(__file__).resolve().parents[2]
 READY_S = 30  # a start takes 1 to 2 s; on a machine that does other things besides, some more
 ENDS_S = 60  # the longest verb that is run here waits for a welded relay
 LOOK_S = 0.05
@@ -37,45 +36,50 @@ def free_port() -> int:
     pytest.fail("no port is free")
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
 class Process:
-    """`python -m MODULE ...` in a folder; what it says on stderr is added to `log`."""
+    """`python -m MODULE ...`; what it says on stderr is added to `log`."""
 
     def __init__(self, name: str, *command: object, folder: Path) -> None:
         self.log = folder / f"{name}.log"
-        self._name, self._command, self._folder = name, [str(word) for word in command], folder
-        self._process: asyncio.subprocess.Process | None = None
+        self._name, self._command = name, command
+        self._pid = 0
+        self._code: int | None = 0
+        self._stdout: asyncio.StreamReader | None = None
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        assert self._pid
+        return self._pid
 
     @property
     def code(self) -> int | None:
         """Its exit code, None while it runs."""
-        return self._process.returncode if self._process else 0
+        if self._code is None:
+            self._code = programs.exit_code(self._pid, 0)
+        return self._code
 
     def said(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     async def spawn(self) -> None:
-        """Returns at once."""
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", *self._command, cwd=ROOT, preexec_fn=_die_with_parent, start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log,
-            )  # fmt: skip
+        """Returns as soon as there is a process."""
+        stdout, reader = self._start(), asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stdout)
+        self._stdout = reader
+
+    def _start(self) -> BinaryIO:
+        ours, its = os.pipe()
+        with self.log.open("ab") as log, open(os.devnull, "rb") as nothing, open(its, "wb") as stdout:
+            self._pid = programs.start(self._command, (nothing.fileno(), stdout.fileno(), log.fileno()))
+        self._code = None
+        return cast(BinaryIO, open(ours, "rb", buffering=0))
 
     async def ready(self) -> dict[str, object]:
         """What it prints when it is up."""
-        assert self._process is not None and self._process.stdout is not None
+        assert self._stdout is not None
         line = b""
         with contextlib.suppress(TimeoutError):
-            line = await asyncio.wait_for(self._process.stdout.readline(), READY_S)
+            line = await asyncio.wait_for(self._stdout.readline(), READY_S)
         if not line:
             pytest.fail(f"{self._name} did not start within {READY_S} s: {self.said()[-2000:]}")
         ready: dict[str, object] = json.loads(line)
@@ -83,8 +87,8 @@ class Process:
 
     async def out(self) -> str:
         """All that it prints on stdout, once it has ended."""
-        assert self._process is not None and self._process.stdout is not None
-        return (await asyncio.wait_for(self._process.stdout.read(), ENDS_S)).decode()
+        assert self._stdout is not None
+        return (await asyncio.wait_for(self._stdout.read(), ENDS_S)).decode()
 
     async def start(self) -> dict[str, object]:
         await self.spawn()
@@ -92,8 +96,7 @@ class Process:
 
     def send(self, number: signal.Signals) -> None:
         """Send it, and do not wait for what comes of it."""
-        assert self._process is not None
-        self._process.send_signal(number)
+        os.kill(self.pid, number)
 
     async def kill(self) -> None:
         """SIGKILL: without a chance to write anything."""
@@ -101,21 +104,19 @@ class Process:
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait; the exit code."""
-        if self._process is None:
-            return 0
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        if self.code is None:
+            self.send(number)
         return await self.ended()
 
     async def ended(self) -> int:
         """Its exit code, once it has ended."""
-        assert self._process is not None
-        try:
-            return await asyncio.wait_for(self._process.wait(), ENDS_S)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+        if self._code is None:
+            self._code = await asyncio.to_thread(programs.exit_code, self._pid, ENDS_S)
+        if self._code is None:
+            self.send(signal.SIGKILL)
+            self._code = await asyncio.to_thread(programs.exit_code, self._pid, ENDS_S)
             pytest.fail(f"{self._name} did not end within {ENDS_S} s: {self.said()[-2000:]}")
+        return self._code
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +138,12 @@ class Ran:
 
 async def wattgate(*arguments: object, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Ran:
     """`wattgate VERB ...`, to its end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", *(str(word) for word in arguments), cwd=ROOT, preexec_fn=_die_with_parent,
-        env={**os.environ, **(environment or {})}, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        out, err = await asyncio.wait_for(process.communicate(stdin), ENDS_S)
-    except TimeoutError:
-        process.kill()
-        out, err = await process.communicate()
-        pytest.fail(f"wattgate {arguments[0]} did not end within {ENDS_S} s: {err.decode()[-2000:]}")
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), err.decode())
+    code, out, err = await asyncio.to_thread(
+        programs.run, ["gateway", *arguments], stdin=stdin, environment=environment, within_s=ENDS_S
+    )
+    if code is None:
+        pytest.fail(f"wattgate {arguments[0]} did not end within {ENDS_S} s: {err[-2000:]}")
+    return Ran(code, out, err)
 
 
 @overload

@@ -30,7 +30,7 @@ from tests.system.proofs import (
 )
 from tests.system.stand import House, Stand, copy_store, tracebacks
 
-KILLS, PROOF_KILLS = 20, 200
+KILLS, PROOF_KILLS = 12, 200
 DURING_START = 0.2  # the share of kills that do not wait until the gateway is up
 HEALS_S = 60.0  # cut, settle and read back take 10 s on this street; on a machine with other work a few times that
 PAYS_S = 90.0  # what a bank's ladder of repeats may take at the very end

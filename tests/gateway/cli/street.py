@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import programs
+
 ROOT = Path(__file__).resolve().parents[3]
+ENDS_S = 90.0  # some verbs wait for several silent addresses
 SIM = """
 [sim]
 seed = 5
@@ -102,15 +104,10 @@ class SimulatedLines:
 
 def wattgate(folder: Path, *words: object, environment: Mapping[str, str] | None = None) -> Ran:
     """Run a verb to its end."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "gateway", *map(str, words)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state"), **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    return Ran(ran.returncode, ran.stdout, ran.stderr)
+    with_state = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state"), **(environment or {})}
+    code, out, err = programs.run(["gateway", *words], folder=folder, environment=with_state, within_s=ENDS_S)
+    assert code is not None, f"wattgate {words[0]} did not end within {ENDS_S} s: {err}"
+    return Ran(code, out, err)
 
 
 @contextlib.contextmanager

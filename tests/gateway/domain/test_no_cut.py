@@ -188,7 +188,7 @@ def test_a_moment_is_as_the_minute_model_says(calendar: NoCutCalendar, minutes: 
     assert (forbids(calendar, at) is not None) == model(calendar, at.astimezone(ZoneInfo(calendar.zone)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples // 4, deadline=None)
 @given(calendars(), st.integers(0, 16 * DAY), st.integers(0, 59_999))
 def test_the_next_allowed_moment_is_the_first_minute_of_a_walk(calendar: NoCutCalendar, minutes: int, within_ms: int) -> None:
     at = datetime(2026, 3, 20, tzinfo=UTC) + timedelta(minutes=minutes, milliseconds=within_ms)

@@ -129,7 +129,7 @@ def state(account: Account) -> Mapping[str, object]:
     return {name: use for name, use in account.uses.items() if use.tranches or use.until_ms}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 @given(tariffs(), TERMS, profiles(), st.data())
 def test_charges_over_any_split_add_up_to_the_charge_of_the_whole(
     priced: Tariff, terms: Terms, rows: list[tuple[int, int, int]], data: st.DataObject
@@ -143,7 +143,7 @@ def test_charges_over_any_split_add_up_to_the_charge_of_the_whole(
     assert state(one) == state(other)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 @given(tariffs(), TERMS, profiles(), profiles(), st.randoms(use_true_random=False))
 def test_the_order_of_meters_and_late_readings_does_not_matter(
     priced: Tariff, terms: Terms, first: list[tuple[int, int, int]], second: list[tuple[int, int, int]], order: Random
@@ -159,7 +159,7 @@ def test_the_order_of_meters_and_late_readings_does_not_matter(
     assert state(in_order) == state(shuffled)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 @given(tariffs(), TERMS, profiles(), profiles())
 def test_what_is_taken_back_leaves_state_and_money_as_they_were(
     priced: Tariff, terms: Terms, first: list[tuple[int, int, int]], second: list[tuple[int, int, int]]
@@ -177,7 +177,7 @@ def test_what_is_taken_back_leaves_state_and_money_as_they_were(
     assert account.micro == money
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40_000), min_size=1, max_size=8), steps(), PRICES, TERMS)
 def test_blocks_and_base_with_adders_agree(used: list[int], adders: Steps, base: int, terms: Terms) -> None:
     adders = replace(adders, resets=MONTHLY)
@@ -191,7 +191,7 @@ def test_blocks_and_base_with_adders_agree(used: list[int], adders: Steps, base:
         assert charges[0] == charges[1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None)
 @given(tariffs(registered=False), TERMS, st.lists(st.tuples(st.integers(1, 900), st.integers(0, 2_000)), min_size=1, max_size=60))
 def test_a_series_is_priced_as_one_charge_after_another(priced: Tariff, terms: Terms, moves: list[tuple[int, int]]) -> None:
     points = [(START_MS, 5)]
@@ -207,7 +207,7 @@ def test_a_series_is_priced_as_one_charge_after_another(priced: Tariff, terms: T
             assert series.costs == {name: cost(priced, terms, use) for name, use in account.uses.items()}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 @given(tariffs(registered=False), profiles())
 def test_portions_hold_all_energy_and_lie_within_one_of_everything(priced: Tariff, rows: list[tuple[int, int, int]]) -> None:
     for start, end in itertools.pairwise(by_meter(rows)):

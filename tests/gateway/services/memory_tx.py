@@ -6,17 +6,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from gateway.adapters.store.codec import encode
 from gateway.domain.clocks import MeterClock
 from gateway.domain.events import Event, Outgoing, Topic
 from gateway.domain.jobs import Want
 from gateway.domain.meters import Account, Meter, SwitchKind
 from gateway.domain.readings import Billing, Quality, Reading, Source
-from gateway.domain.records import DaySum, LatestItem, OutboxRow, OutboxState, StoredEvent, StoredReading
+from gateway.domain.records import DaySum, LatestItem, OutboxClass, OutboxRow, OutboxSize, OutboxState, StoredEvent, StoredReading
 from gateway.domain.schemes import Completeness, Scheme, Slot, SlotState, Tally
 from gateway.domain.supply import SIGNS, Command
 from gateway.services.ports import Duplicate, Tx, Unavailable
 from tests.gateway.services.memory_bank import MemoryBank
+from tests.gateway.services.memory_debit import MemoryDebit
 from tests.gateway.services.memory_money import MemoryMoney
+from tests.gateway.services.memory_nonces import MemoryNonces
 from tests.gateway.services.memory_supply import MemorySupply
 from tests.gateway.services.memory_uplink import MemoryUplink
 
@@ -24,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class MemoryTx(MemoryMoney, MemorySupply, MemoryUplink, MemoryBank):
+class MemoryTx(MemoryMoney, MemorySupply, MemoryUplink, MemoryBank, MemoryNonces, MemoryDebit):
     """`ports.Tx` on dictionaries and lists. Every stored value is immutable, so that a copy of the containers is a copy of all."""
 
     kept_accounts: dict[str, Account] = field(default_factory=dict)
@@ -43,6 +46,7 @@ class MemoryTx(MemoryMoney, MemorySupply, MemoryUplink, MemoryBank):
     meter_records: set[tuple[str, str, str]] = field(default_factory=set)
     kept_day_sums: dict[tuple[str, str, str], DaySum] = field(default_factory=dict)
     forgotten: set[int] = field(default_factory=set)
+    dropped: set[int] = field(default_factory=set)
 
     def accounts(self) -> Sequence[Account]:
         return [self.kept_accounts[key] for key in sorted(self.kept_accounts)]
@@ -153,7 +157,11 @@ class MemoryTx(MemoryMoney, MemorySupply, MemoryUplink, MemoryBank):
         return seq
 
     def outgoing(self, after: int, limit: int) -> Sequence[OutboxRow]:
-        return [row for row in self.outbox if row.seq > after and row.acknowledged_ms is None][:limit]
+        here = (row for row in self.outbox if row.seq not in self.forgotten)
+        return [row for row in here if row.seq > after and row.acknowledged_ms is None][:limit]
+
+    def news(self, after: int, upto: int, limit: int) -> Sequence[OutboxRow]:
+        return [row for row in self.outbox if after < row.seq <= upto and row.seq not in self.forgotten][:limit]
 
     def mark_published(self, seqs: Iterable[int], at_ms: int) -> None:
         for seq in set(seqs):
@@ -163,15 +171,39 @@ class MemoryTx(MemoryMoney, MemorySupply, MemoryUplink, MemoryBank):
     def acknowledge(self, upto: int, also: Iterable[tuple[int, int]], at_ms: int) -> int:
         ranges, new = [(0, upto), *also], 0
         for n, row in enumerate(self.outbox):
-            if row.acknowledged_ms is None and any(a <= row.seq <= b for a, b in ranges):
+            if row.acknowledged_ms is None and row.seq not in self.dropped and any(a <= row.seq <= b for a, b in ranges):
                 self.outbox[n] = replace(row, acknowledged_ms=at_ms)
                 new += 1
         return new
 
     def outbox_state(self) -> OutboxState:
-        waiting = [row.seq for row in self.outbox if row.acknowledged_ms is None]
+        waiting = [row.seq for row in self.outgoing(0, len(self.outbox))]
         last, published = len(self.outbox), sum(row.published_ms is not None for row in self.outbox)
-        return OutboxState(last, min(waiting, default=last + 1), len(waiting), published, last - len(waiting))
+        acknowledged = last - len(waiting) - len(self.dropped)
+        return OutboxState(last, min(waiting, default=last + 1), len(waiting), published, acknowledged, len(self.dropped))
+
+    def outbox_size(self) -> OutboxSize:
+        here = [row for row in self.outbox if row.seq not in self.forgotten]
+        return OutboxSize(len(here), sum(len(encode(row.message.body)) for row in here))
+
+    def outbox_classes(self) -> Sequence[OutboxClass]:
+        found = []
+        for topic in sorted(Topic):
+            if rows := self.waiting_of(topic, 0, len(self.outbox)):
+                found.append(OutboxClass(topic, len(rows), rows[0].message.at_ms))
+        return found
+
+    def waiting_between(self, first: int, last: int) -> int:
+        return sum(first <= row.seq <= last for row in self.outgoing(0, len(self.outbox)))
+
+    def waiting_of(self, topic: Topic, after: int, limit: int) -> Sequence[OutboxRow]:
+        return [row for row in self.outgoing(after, len(self.outbox)) if row.message.topic is topic][:limit]
+
+    def drop_outgoing(self, seqs: Sequence[int]) -> int:
+        gone = {row.seq for row in self.outgoing(0, len(self.outbox))} & set(seqs)
+        self.forgotten |= gone
+        self.dropped |= gone
+        return len(gone)
 
     def schemes(self) -> Sequence[Scheme]:
         return [self.kept_schemes[key] for key in sorted(self.kept_schemes)]

@@ -383,7 +383,9 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+TestLife.settings = settings(
+    max_examples=settings().max_examples // 2, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 def walk(rng: Random, steps: int) -> Life:

@@ -372,7 +372,9 @@ class StreetOnSqlite(Street):
 
 
 TestStreet = Street.TestCase
-TestStreet.settings = settings(max_examples=40, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
+TestStreet.settings = settings(
+    max_examples=settings().max_examples // 2, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+)
 TestStreetOnSqlite = StreetOnSqlite.TestCase
 TestStreetOnSqlite.settings = settings(
     max_examples=3, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True

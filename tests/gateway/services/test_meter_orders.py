@@ -203,15 +203,19 @@ def test_the_switchs_own_rules_do_not_see_it(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "state"), [("alarm", "queued"), ("alarm_off", "queued"), ("protect", "refused"), ("unprotect", "refused")]
+    ("verb", "on", "state"),
+    [("alarm", True, "queued"), ("alarm", False, "queued"), ("protect", True, "refused"), ("unprotect", True, "refused")],
 )
-def test_the_centre_may_sound_an_alarm_and_protects_no_single_meter(house: House, verb: str, state: str) -> None:
+def test_the_centre_may_sound_an_alarm_and_protects_no_single_meter(house: House, verb: str, on: bool, state: str) -> None:
     house.settle()
-    sent = IncomingCommand("U-1", "gw-1", verb, "m1", None, None, house.now_ms, house.now_ms + 60_000, "test", 1)
+    expires_ms = house.now_ms + 60_000
+    sent = IncomingCommand("U-1", "gw-1", verb, "m1", None, None, house.now_ms, expires_ms, "test", 1, args={"on": on})
     answer = house.do(lambda tx: receive_command(tx, sent, house.site, house.now_ms))
     assert (answer.command.state if answer.command else "refused") == state
     if answer.refused is not None:
-        assert answer.refused == f"the verb {verb} is not served; alarm, alarm_off, allow_close, cut, restore are"
+        assert "protection is an account's" in answer.refused
+    elif answer.command is not None:
+        assert answer.command.verb is (Verb.ALARM if on else Verb.ALARM_OFF)
 
 
 def test_it_is_sent_on_the_meters_own_line(house: House) -> None:

@@ -98,7 +98,7 @@ def layout(item: Item) -> tuple[Field, ...]:
 WRITABLE = [(di, dialect) for di, dialect in COMBINED if not isinstance(describe(di, dialect), LoadItem)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 @given(st.data())
 def test_values_to_bytes_to_values(data: st.DataObject) -> None:
     di, dialect = data.draw(st.sampled_from(WRITABLE))
@@ -134,7 +134,7 @@ def test_zeros_and_fillers_of_every_identifier(family_: str) -> None:
         assert all(f.value is None for f in item.read(b"\xff" * size) or () if isinstance(f.field.format, Number | Digits)), di
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 @given(st.sampled_from(WRITABLE), st.integers(0, 2**32))
 def test_bytes_to_values_to_bytes(which: tuple[str, Dialect], seed: int) -> None:
     """Whatever digits a meter gives, they go back as they came; only what is no value (a filler, -0) has several forms."""

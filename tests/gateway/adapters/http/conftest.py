@@ -19,7 +19,7 @@ from tests.gateway.adapters.http.street import Street, account, meter
 def street(tmp_path: Path) -> Iterator[Street]:
     """Meters 1 to 3; A-1 has 20.00, A-2 has 1.00, A-3 is closed and its meter has no switch."""
     with Store.open(str(tmp_path / "store.sqlite3"), inline=True) as store:
-        street = Street(store)
+        street = Street(store, data=tmp_path)
         meters = [meter(1), meter(2), meter(3, switch=SwitchKind.NONE)]
         accounts = [Opening(account(1, holder="张小明"), 20 * MICRO), Opening(account(2), MICRO), Opening(account(3, closed=True))]
         street.settle(meters, accounts)

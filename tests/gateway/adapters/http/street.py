@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
 from gateway.adapters.http.auth import OperatorAuth
 from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
+from gateway.adapters.http.bank_gate import BankGate, Banks, bank_router
 from gateway.adapters.http.guard import new_application
 from gateway.adapters.http.notices_api import NoticesApi
 from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
@@ -19,26 +23,33 @@ from gateway.adapters.http.sessions import SessionApi, Sessions
 from gateway.adapters.http.statements import StatementApi
 from gateway.adapters.http.status import Broker, Counters, Health, LineStatus, MeterStatus, QueueStatus
 from gateway.adapters.http.stream import Stream
+from gateway.adapters.identity import Identity, x_of
 from gateway.adapters.store import Store
+from gateway.bootstrap.bank_books import BankBooks
 from gateway.bootstrap.notices import notice_cases
 from gateway.bootstrap.statements import stating
 from gateway.domain.credit import CreditPolicy
 from gateway.domain.jobs import Answered
 from gateway.domain.meters import Account, Contact, Meter, SwitchKind
+from gateway.domain.nonces import Claim
 from gateway.domain.readings import Item, Reading
 from gateway.domain.requests import SupplyOrder, TopUp
 from gateway.domain.supply import SwitchReading
 from gateway.domain.units import MICRO
 from gateway.services import run_command
-from gateway.services.apply_topup import MOST_BALANCE_MICRO, apply_topup, masked
+from gateway.services.apply_topup import MOST_BALANCE_MICRO, masked
 from gateway.services.load_archive import Archive, Opening, load_archive
 from gateway.services.order_supply import order_supply
 from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome
 from gateway.services.record_reading import record_reading
+from gateway.services.spend_nonce import spend
+from gateway.services.take_topup import take_topup
 from tests.gateway.price_lists import flat
 
 NOON_MS = 1_795_233_600_000  # 2026-11-21T04:00:00Z, noon in Shanghai
 TOKEN = "a-token-of-the-operator"
+_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+IDENTITY = Identity("gw-key", _KEY, x_of(_KEY))
 SITE = Site("gw-1", "Asia/Shanghai", clock_trusted=True)
 BUS = LineStatus(
     "bus-1", "pty, 2400 8E1", "up", 0.42, 1200, {"silent": 3}, 2, 3, 1, 0, 1,
@@ -123,6 +134,11 @@ class Street:
     topups: list[TopUp] = field(default_factory=list)
     broken: Exception | None = None
     sessions: Sessions = field(default_factory=lambda: Sessions(time.monotonic))
+    banks: Banks = field(default_factory=Banks)
+    identity: Identity = IDENTITY
+    steady_s: float = 0.0
+    site: Site = SITE
+    data: Path = Path(tempfile.gettempdir())
 
     def clock(self) -> int:
         return self.now_ms
@@ -152,20 +168,28 @@ class Street:
     def _do(self, usecase: Callable[..., object]) -> None:
         self.store.write_now(usecase)
 
-    async def topup(self, topup: TopUp) -> TopUpOutcome:
+    async def topup(self, topup: TopUp, claim: Claim | None = None) -> TopUpOutcome:
         self.topups.append(topup)
         if self.broken is not None:
             raise self.broken
-        return await self.store.write(lambda tx: apply_topup(tx, topup, SITE, self.now_ms))
+        site = replace(SITE, banks={id: bank.terms for id, bank in self.banks.banks.items()}, seal=self.identity.seal)
+        return await self.store.write(lambda tx: take_topup(tx, topup, claim, site, self.now_ms))
+
+    async def spend(self, claim: Claim) -> None:
+        await self.store.write(lambda tx: spend(tx, claim, self.now_ms))
 
     async def order(self, order: SupplyOrder) -> SupplyAnswer:
         return await self.store.write(lambda tx: order_supply(tx, order, SITE, self.now_ms))
 
     def bank(self) -> FastAPI:
         """The bank's listener."""
-        terms = BankTerms("Asia/Shanghai", MOST_BALANCE_MICRO, masked)
+        gate = BankGate(lambda: self.banks, self.clock, spend=self.spend, identity=self.identity, steady_s=lambda: self.steady_s)
         app = new_application("bank", "0.1.0")
-        app.include_router(BankApi(BankUseCases(self.topup, self.store.read), terms, self.clock).router())
+        terms = BankTerms(MOST_BALANCE_MICRO, masked)
+        app.include_router(BankApi(BankUseCases(self.topup, self.store.read), terms, gate, self.clock).router())
+        router = bank_router(gate)
+        BankBooks(self.store, lambda: self.site, self.clock, lambda: None, self.data).hang(router)
+        app.include_router(router)
         return app
 
     def auth(self) -> OperatorAuth:

@@ -14,6 +14,11 @@ from gateway.adapters.store.schema import metadata
 from tests.gateway.adapters.store.postgres import CannotStart, server
 
 
+@pytest.fixture(autouse=True)
+def new_stores() -> None:
+    """Here new stores are made by the migrations."""
+
+
 @pytest.fixture(scope="session")
 def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that was just created; tests copy it, which is quicker than migrating each anew."""

@@ -18,15 +18,19 @@ from gateway.domain.events import Event, EventKind, Outgoing, Topic
 from gateway.domain.jobs import Want
 from gateway.domain.ledger import GENESIS, Audit, Entry, EntryKind, Leg, PostedEntry, bank_clearing, customer, post
 from gateway.domain.readings import Billing, Item, Quality, Reading, Source
-from gateway.domain.records import LatestItem, OutboxState, Payment, StoredEvent, StoredReading, Taken
+from gateway.domain.records import LatestItem, OutboxClass, OutboxState, Payment, StoredEvent, StoredReading, Taken
 from gateway.domain.requests import PaymentIdentity
 from gateway.domain.schemes import Completeness, SlotState, Tally
 from gateway.domain.supply import Command, CommandState, Verb
 from gateway.services.ports import Duplicate, Tx, Unavailable
 from tests.gateway.adapters.store import rows
+from tests.gateway.adapters.store.bank_contract import BankContract
 from tests.gateway.adapters.store.billing_contract import BillingContract
+from tests.gateway.adapters.store.debit_contract import DebitContract
+from tests.gateway.adapters.store.nonce_contract import NonceContract
 from tests.gateway.adapters.store.rows import NOW_MS, entry
 from tests.gateway.adapters.store.supply_contract import SupplyContract
+from tests.gateway.adapters.store.uplink_contract import UplinkContract
 from tests.gateway.price_lists import flat
 
 
@@ -384,6 +388,42 @@ class OutboxContract:
         assert store.write_now(lambda tx: tx.acknowledge(10, [], 500)) == 3
         assert store.write_now(lambda tx: (tx.acknowledge(10, [], 500), tx.outbox_state())) == (0, OutboxState(10, 11, 0, 5, 10))
 
+    def test_what_policy_drops_is_gone_and_counted(self, store: Store) -> None:
+        topics = (Topic.READING, Topic.EVENT, Topic.READING, Topic.READING, Topic.READING)
+        for n, topic in enumerate(topics):
+            message = replace(rows.MESSAGE, topic=topic, at_ms=100 + n)
+            store.write_now(lambda tx, message=message: tx.add_outgoing(message))  # type: ignore[misc]
+        before = store.read_now(lambda tx: tx.outbox_size())
+        store.write_now(lambda tx: tx.acknowledge(0, [(4, 4)], 300))
+        classes = [OutboxClass(Topic.EVENT, 1, 101), OutboxClass(Topic.READING, 3, 100)]
+        assert store.read_now(lambda tx: tx.outbox_classes()) == classes
+        assert [row.seq for row in store.read_now(lambda tx: tx.waiting_of(Topic.READING, 1, 1))] == [3]
+        assert store.read_now(lambda tx: (tx.waiting_between(1, 5), tx.waiting_between(3, 4))) == (4, 1)
+        assert store.write_now(lambda tx: tx.drop_outgoing([1, 3, 4])) == 2, "what the centre has is no loss"
+        after = store.read_now(lambda tx: tx.outbox_size())
+        assert before.rows == 5 and after.rows == 3 and after.bytes * 5 == before.bytes * 3 > 0
+        assert store.read_now(lambda tx: tx.outbox_state()) == OutboxState(5, 2, 2, 0, 1, 2)
+        assert [row.seq for row in store.read_now(lambda tx: tx.news(0, 5, 9))] == [2, 4, 5]
+        assert store.write_now(lambda tx: (tx.acknowledge(5, [], 400), tx.outbox_state().waiting)) == (2, 0)
+
+    def test_news_are_all_rows_of_a_span_acknowledged_or_not(self, store: Store) -> None:
+        store.write_now(lambda tx: [tx.add_outgoing(rows.MESSAGE) for _ in range(6)])
+        store.write_now(lambda tx: tx.acknowledge(2, [(4, 4)], 300))
+        news = store.read_now(lambda tx: tx.news(1, 5, 3))
+        assert [(row.seq, row.message, row.acknowledged_ms) for row in news] == [
+            (2, rows.MESSAGE, 300),
+            (3, rows.MESSAGE, None),
+            (4, rows.MESSAGE, 300),
+        ]
+        assert [row.seq for row in store.read_now(lambda tx: tx.news(3, 5, 100))] == [4, 5]
+        assert store.read_now(lambda tx: tx.news(6, 2**63 - 1, 100)) == []
+
+        def within(tx: Tx) -> list[int]:
+            tx.add_outgoing(rows.MESSAGE)
+            return [row.seq for row in tx.news(6, 2**63 - 1, 9)]
+
+        assert store.write_now(within) == [7]
+
     def test_nothing_published_changes_nothing(self, store: Store) -> None:
         store.write_now(lambda tx: tx.add_outgoing(Outgoing(Topic.EVENT, "gateway", 1, {})))
         store.write_now(lambda tx: tx.mark_published([], 100))
@@ -530,6 +570,7 @@ class CollectionContract:
         assert forget(lambda tx: tx.drop_acknowledged([Topic.READING, Topic.EVENT], 101, 9)) == 1
         assert [row.seq for row in store.read_now(lambda tx: tx.outgoing(0, 9))] == [4]
         assert store.read_now(lambda tx: tx.outbox_state()) == OutboxState(4, 4, 1, 0, 3)
+        assert store.read_now(lambda tx: (tx.outbox_size().rows, [row.seq for row in tx.news(0, 4, 9)])) == (1, [4])
         assert store.write_now(lambda tx: tx.add_outgoing(rows.MESSAGE)) == 5
 
 
@@ -668,6 +709,10 @@ class StoreContract(
     TransactionContract,
     CollectionContract,
     BillingContract,
+    DebitContract,
     SupplyContract,
+    BankContract,
+    NonceContract,
+    UplinkContract,
 ):
     """All of it."""

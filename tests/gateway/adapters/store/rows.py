@@ -170,6 +170,7 @@ WALLET_MEMORY = WalletMemory(
     customer="000000004711", seen_customer="000000004711", next_ms=NOW_MS + 1, hoarding_micro=500_000_000, limits_ms=NOW_MS - 5,
     offset=Span(-9_999, 0), held=Span(-5, 5), held_ms=NOW_MS - 1, adopt=True, refused=(NOW_MS - 9,), epoch=2,
     switching=Switching.FREEZE, by="operator:li", frozen_micro=5, frozen_books=6, strange="it is another", differs=Span(7, 8),
+    elsewhere=2,
 )  # fmt: skip
 WALLET = Wallet(METER.id, 7, 2**40, 5_000_000, NOW_MS, opened=True, held_since_ms=NOW_MS - 1, memory=WALLET_MEMORY)
 DELIVERY = Delivery(
@@ -192,6 +193,7 @@ PAYMENT = Payment(
     problem="some_code",
     detail="some words",
     entry=1,
+    receipt_jws="eyJhbGciOiJFZERTQSJ9.e30.c2ln",
 )
 EVENT = Event(EventKind.CUT_HELD, NOW_MS, METER.id, "house-7", {"missing": ["F1", None, True], "n": {"deep": -5}})
 MESSAGE = Outgoing(Topic.BALANCE, "house-7", NOW_MS, {"balance": "-0.30", "list": [1, "二", None]})
