@@ -33,6 +33,10 @@ class Table:
     def has(self, key: str) -> bool:
         return key in self._left
 
+    def unasked(self) -> list[str]:
+        """Those not asked for yet."""
+        return list(self._left)
+
     def whole(self, key: str, low: int, high: int, default: int | None = None) -> int:
         value = self.take(key, int, default)
         if not low <= value <= high:

@@ -47,6 +47,7 @@ def site_of(settings: Settings, known: Trust | None = None) -> Site:
         clock_why=time.why,
         path_why=paths.why,
         ask_clocks=TimeSource.METERS in trust.time_terms().sources,
+        banks={partner.id: partner.terms(settings.bank.zone) for partner in settings.bank.partner},
     )
 
 

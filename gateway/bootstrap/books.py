@@ -6,7 +6,6 @@ import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -18,6 +17,7 @@ from gateway.domain.ledger import JournalRow
 from gateway.domain.records import Closing
 from gateway.services.close_period import CannotClose, balance_period, close_period
 from gateway.services.ports import Tx
+from gateway.services.verify_audit import verify_audit
 from gateway.services.verify_ledger import PAGE, verify_ledger
 
 FORMATS = ("jsonl", "beancount")
@@ -39,9 +39,15 @@ def verify(url: str, *, from_closing: bool = False) -> tuple[int, str | None]:
     gc.disable()  # millions of rows and no cycles among them: looking for some takes a sixth of the time
     try:
         with _opened(url) as store:
-            return store.read_now(partial(verify_ledger, from_closing=from_closing))
+            return store.read_now(lambda tx: _sound(tx, from_closing))
     finally:
         gc.enable()
+
+
+def _sound(tx: Tx, from_closing: bool) -> tuple[int, str | None]:
+    """The journal, and the log of who moved it."""
+    entries, finding = verify_ledger(tx, from_closing=from_closing)
+    return entries, finding or verify_audit(tx)
 
 
 def export(url: str, kind: str, zone: str, write: Write, first: date | None = None, last: date | None = None) -> int:

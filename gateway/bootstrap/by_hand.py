@@ -26,15 +26,19 @@ from gateway import __version__
 from gateway.adapters.clock import Clock
 from gateway.adapters.http.archive_api import ArchiveApi
 from gateway.adapters.http.auth import OperatorAuth
-from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
 from gateway.adapters.http.guard import new_application
+from gateway.adapters.http.keys_api import KeysApi
 from gateway.adapters.http.life_api import LifeApi
 from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
 from gateway.adapters.http.people_api import PeopleApi
 from gateway.adapters.http.reopen_api import ReopenApi
 from gateway.adapters.http.stream import Stream
+from gateway.adapters.identity import identity_of
 from gateway.adapters.store import Store, StoreError, lock
+from gateway.adapters.uplink_keyring import KeyRing
 from gateway.bootstrap.archive import archive_of, site_of
+from gateway.bootstrap.centre import Keys
+from gateway.bootstrap.counter import hang_counter
 from gateway.bootstrap.crew import Crew
 from gateway.bootstrap.examine import CannotStart, passwords_of, store_url
 from gateway.bootstrap.filings import Merged, Stored
@@ -48,15 +52,14 @@ from gateway.bootstrap.trust import Trust
 from gateway.bootstrap.two_people import hang_two_people
 from gateway.bootstrap.vitals import Vitals
 from gateway.domain.people import CONSOLE, Person, Role, hash_of
-from gateway.domain.requests import SupplyOrder, TopUp
+from gateway.domain.requests import SupplyOrder
 from gateway.domain.supply import Command
 from gateway.entrypoints import trust_loop
 from gateway.entrypoints.line_loop import LineLoop, Wake
-from gateway.services.apply_topup import MOST_BALANCE_MICRO, apply_topup, masked
 from gateway.services.load_archive import load_archive
 from gateway.services.order_supply import order_supply
 from gateway.services.plan import LinePlan
-from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome, Tx
+from gateway.services.ports import Site, SupplyAnswer, Tx
 from gateway.services.run_command import recover
 from gateway.settings import Settings
 
@@ -91,6 +94,7 @@ class ByHand:
             raise Taken(str(taken)) from None
         try:
             self._passwords = passwords_of(settings, folder)
+            self._identity = identity_of(folder / settings.gateway.data)
             self.store = self._open.enter_context(Store.open(store_url(settings, folder)))
             self._people = People(self.store, folder / settings.gateway.data / settings.http.token_file, self.clock.now_ms)
             self.stored, self._merged = standing(self.store, settings, folder)
@@ -158,7 +162,7 @@ class ByHand:
     def _site(self) -> Site:
         """Nobody listens to a bank here, so no way to top up is alive (F2)."""
         why = "no gateway runs here that could take money"
-        return replace(site_of(self.settings, self._trust), path_alive=False, path_why=why)
+        return replace(site_of(self.settings, self._trust), path_alive=False, path_why=why, seal=self._identity.seal)
 
     def _application(self, console: Person) -> FastAPI:
         """The operator's and the bank's interface, for our own verb alone. console: who acts where no token names a user."""
@@ -172,21 +176,16 @@ class ByHand:
         life = Life(self)
         app.include_router(LifeApi(life, auth).router())
         app.include_router(ArchiveApi(Imports(self, life), auth).router())
+        app.include_router(KeysApi(Keys(self, KeyRing()).cases(), auth).router())
         hang_two_people(app, self, self.store.read, auth)
+        hang_counter(app, self, self.settings.bank.zone, auth)
         reopening = reopen_cases(self.store, self.settings.bank.zone, self._site, now_ms, lambda why: None)
         app.include_router(ReopenApi(reopening, auth).router())
-        if self.settings.bank.enabled:
-            terms = BankTerms(self.settings.bank.zone, MOST_BALANCE_MICRO, masked)
-            app.include_router(BankApi(BankUseCases(self._topup, self.store.read), terms, now_ms).router())
         return app
 
     async def _order(self, order: SupplyOrder) -> SupplyAnswer:
         site, now_ms = self._site(), self.clock.now_ms()
         return await self._act(lambda tx: order_supply(tx, order, site, now_ms), lambda tx: [order.meter])
-
-    async def _topup(self, topup: TopUp) -> TopUpOutcome:
-        site, now_ms = self._site(), self.clock.now_ms()
-        return await self._act(lambda tx: apply_topup(tx, topup, site, now_ms), _meters_of(topup.account))
 
     def site(self) -> Site:
         """As the acts need it."""
@@ -260,10 +259,6 @@ class _OneAct:
     def open_commands(self, *, line: str | None = None, meter: str | None = None) -> Sequence[Command]:
         """See Tx."""
         return [command for command in self._tx.open_commands(line=line, meter=meter) if command.meter in self._meters]
-
-
-def _meters_of(account: str) -> Callable[[Tx], Collection[str]]:
-    return lambda tx: [meter.id for meter in tx.meters_of(account)]
 
 
 def _only_warnings() -> None:

@@ -16,10 +16,10 @@ BY_NAME = ("line", "meter", "account", "tariff", "scheme")
 AT_ANY_TIME = (
     *("gateway.passwords", "ledger.close_after_days"),
     *("clock.source", "clock.sources", "clock.rtc_set", "clock.rtc_drift_ppm", "clock.keep_meters"),
-    *("bank.paths", "bank.heartbeat", "bank.heartbeat_limit_s", "bank.counter_hours"),
+    *("bank.paths", "bank.heartbeat", "bank.heartbeat_limit_s", "bank.counter_hours", "bank.partner"),
     *("store.readings_days", "store.acknowledged_days", "store.acknowledged_money_days"),
     *(f"limits.{key}" for key in Limits.model_fields),
-    *("no_cut_calendar", "notice_channel", "notices.texts", "policy"),
+    *("no_cut_calendar", "notice_channel", "notices.texts", "policy", "uplink_key"),
     *("wallets.delivery_deadline_h", "wallets.read_min"),
 )
 """Other keys that are looked up whenever they are needed; what is not named here wants a restart."""

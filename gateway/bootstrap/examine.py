@@ -14,13 +14,17 @@ from gateway.adapters.clock import Clock
 from gateway.adapters.profile_facts import gives, notice
 from gateway.adapters.profiles import profile
 from gateway.adapters.store import store_file
+from gateway.bootstrap.banks import examine_banks
 from gateway.bootstrap.calendars import ended_calendars, examine_calendars
+from gateway.bootstrap.iso8583 import faults as examine_iso8583
 from gateway.bootstrap.limits import examine_limits
 from gateway.bootstrap.lines import Passwords, examine_lines
 from gateway.bootstrap.notices import examine_notices
+from gateway.bootstrap.outputs import examine_outputs
 from gateway.bootstrap.policies import examine_policies
 from gateway.bootstrap.schemes import examine_schemes
 from gateway.bootstrap.tariffs import priced_registers, tariffs_of
+from gateway.bootstrap.transport import examine_transport
 from gateway.bootstrap.wallets import crypto_of, examine_wallets
 from gateway.domain.price_list import Tariff
 from gateway.domain.slots import day_of
@@ -71,13 +75,15 @@ def examine(settings: Settings, folder: Path) -> Report:
         errors.append(str(problem))
     rounds, problems = examine_lines(settings, passwords)
     errors += problems + examine_schemes(settings) + examine_policies(settings)
-    errors += examine_calendars(settings, folder) + examine_notices(settings, folder)
+    errors += examine_calendars(settings, folder) + examine_notices(settings, folder) + examine_iso8583(settings, folder)
+    errors += examine_banks(settings, folder)
     tariffs: dict[str, Tariff] = {}
     try:
         tariffs = {tariff.id: tariff for tariff in tariffs_of(settings.tariff, folder, settings.gateway.zone)}
     except SettingsError as problem:
         errors += problem.errors
-    errors += examine_wallets(settings, tariffs)
+    errors += examine_wallets(settings, tariffs) + examine_transport(settings, folder, Clock().now_ms())
+    errors += examine_outputs(settings, folder)
     counts, owned = Counter(meter.line for meter in settings.meter), defaultdict[str | None, list[Meter]](list)
     for meter in settings.meter:
         owned[meter.account].append(meter)

@@ -62,6 +62,28 @@ class Imports:
         except Wrong as wrong:
             raise Wrong(_placed(wrong.errors, TABLES[what], form.name, given)) from None
 
+    async def put(self, forms: Mapping[str, ArchiveForm], act: Act) -> Answer:
+        """Tables of several kinds, all or nothing of them together. Raises as `take`."""
+
+        def plan() -> Plan:
+            given = {what: _given(what, form) for what, form in forms.items()}
+            changed = {what: self._differences(what, given[what], form.name) for what, form in forms.items()}
+
+            def usecase(tx: Tx, whole: Whole, site: Site, now_ms: int) -> Answer:
+                openings = [whole.opening(filing.id) for filing in changed.get("accounts", ())]
+                meters = tuple(whole.meter(filing.id) for filing in changed.get("meters", ()))
+                sums = tuple((opening.account, opening.balance_micro, opening.debt_micro) for opening in openings)
+                answer = import_archive(tx, ImportArchive(act, sums, meters), site, now_ms)
+                counted: Answer = {what: len(each) for what, each in given.items()}
+                return counted | {"changed": sum(int(str(answer[what])) for what in forms)}
+
+            return [filing for each in changed.values() for filing in each], usecase
+
+        try:
+            return await self._life.do(act, IMPORT, plan)
+        except BadSheet as bad:
+            raise Wrong(bad.errors) from None
+
     def give(self, what: str) -> Sequence[Raw]:
         """The tables that stand in the store alone; and meters of the file as an act has changed them."""
         stored = self._house.stored

@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import structlog
+from fastapi import FastAPI
 
 from gateway import __version__
 from gateway.adapters import event_loop, quiet_log
 from gateway.adapters.clock import Clock, steady_ms
 from gateway.adapters.http.archive_api import ArchiveApi
 from gateway.adapters.http.auth import OperatorAuth
-from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
+from gateway.adapters.http.bank_gate import bank_router
 from gateway.adapters.http.completeness import CompletenessApi
 from gateway.adapters.http.guard import new_application
+from gateway.adapters.http.keys_api import KeysApi
 from gateway.adapters.http.life_api import LifeApi
 from gateway.adapters.http.limits_api import LimitsApi
 from gateway.adapters.http.notices_api import NoticesApi
@@ -38,34 +40,56 @@ from gateway.adapters.http.sessions import SessionApi, Sessions
 from gateway.adapters.http.statements import StatementApi
 from gateway.adapters.http.stream import Stream
 from gateway.adapters.http.wallets_api import WalletsApi
+from gateway.adapters.identity import identity_of
+from gateway.adapters.iso8583_listener import IsoListener
 from gateway.adapters.meter_links.dlt645_clock import ClockBroadcast
-from gateway.adapters.mqtt_link import Broker, MqttLink
+from gateway.adapters.mqtt_link import MqttLink
 from gateway.adapters.store import MIB, Store, StoreError, lock
 from gateway.adapters.timetable import next_fire
+from gateway.adapters.uplink_keyring import KeyRing
 from gateway.bootstrap.archive import archive_of, site_of
+from gateway.bootstrap.bank_books import BankBooks
+from gateway.bootstrap.banks import bank_listener, gate_of, hang_banks
+from gateway.bootstrap.centre import Hands, Keys, Prepare
+from gateway.bootstrap.counter import hang_counter
 from gateway.bootstrap.crew import Crew
+from gateway.bootstrap.direct_debit import hang_debit
 from gateway.bootstrap.emergency_credit import hang_credit
 from gateway.bootstrap.examine import CannotStart, examine, passwords_of, store_url
 from gateway.bootstrap.filings import Merged, Stored, merge
 from gateway.bootstrap.guests import hang_tools
 from gateway.bootstrap.imports import Imports
+from gateway.bootstrap.iso8583 import days_of, listeners
 from gateway.bootstrap.life import Life, standing
 from gateway.bootstrap.limits import limit_cases
 from gateway.bootstrap.lines import BuiltLine, build_lines
 from gateway.bootstrap.notices import LivePosts, notice_cases
+from gateway.bootstrap.outputs import work_of
 from gateway.bootstrap.people import People
 from gateway.bootstrap.reload import Reloader
 from gateway.bootstrap.reopening import reopen_cases
 from gateway.bootstrap.schemes import keep_of, wishes
 from gateway.bootstrap.statements import stating
+from gateway.bootstrap.transport import broker_of, certificate_days, keep_bounds, send_bounds, tls_of
 from gateway.bootstrap.trust import Trust
 from gateway.bootstrap.two_people import hang_two_people
 from gateway.bootstrap.vitals import Vitals
 from gateway.bootstrap.wallets import WALLETS, wallet_cases
 from gateway.domain.events import EventKind
+from gateway.domain.nonces import Claim
 from gateway.domain.paths import PathKind
 from gateway.domain.requests import SupplyOrder, TopUp
-from gateway.entrypoints import cut_loop, disk_loop, limit_loop, sign_loop, trust_loop, wallet_loop
+from gateway.entrypoints import (
+    anchor_loop,
+    certificate_loop,
+    cut_loop,
+    disk_loop,
+    limit_loop,
+    sign_loop,
+    thin_loop,
+    trust_loop,
+    wallet_loop,
+)
 from gateway.entrypoints.credit_loop import rejudge
 from gateway.entrypoints.downlink import Downlink
 from gateway.entrypoints.ledger_loop import close_months, expire_transfers
@@ -73,8 +97,8 @@ from gateway.entrypoints.line_loop import Housekeeping, LineLoop, Wake
 from gateway.entrypoints.notice_loop import deliver
 from gateway.entrypoints.outbox_loop import OutboxLoop
 from gateway.entrypoints.upkeep_loop import keep_up
+from gateway.entrypoints.uplink_work import UplinkWork
 from gateway.services import announce, collect, keep_clock
-from gateway.services.apply_topup import MOST_BALANCE_MICRO, apply_topup, masked
 from gateway.services.due_settings import due_settings
 from gateway.services.load_archive import load_archive
 from gateway.services.money_held import why_held
@@ -82,6 +106,7 @@ from gateway.services.order_supply import order_supply
 from gateway.services.plan import LinePlan
 from gateway.services.ports import DiskLow, Essential, Site, SupplyAnswer, TopUpOutcome, Tx, Unavailable
 from gateway.services.run_command import recover
+from gateway.services.take_topup import take_topup
 from gateway.services.write_limits import record_setting, start_setting
 from gateway.settings import Settings
 
@@ -114,13 +139,15 @@ class Gateway:
         self.clock, self._wake, self._outbox_wake = Clock(), Wake(), Wake()
         self.reload_asked = asyncio.Event()
         self._site: tuple[Settings, float, Site] | None = None
-        self.trust = Trust(lambda: self.settings, self.clock.now_ms, lambda: self.listener.accepting)
+        self.trust = Trust(lambda: self.settings, self.clock.now_ms, lambda: self._listeners()[-1].accepting)
         self.people = People(self, self.data / settings.http.token_file, self.clock.now_ms)
         self._fatal = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.bank_listener: Listener | None = None
         try:
             self.passwords = passwords_of(settings, folder)
             self._open.enter_context(lock(self.data))
+            self.identity = identity_of(self.data)
             self.store = self._open.enter_context(self._open_store(folder))
             self.stored, merged = standing(self.store, settings, folder)
             self.settings, self.archive = merged.settings, archive_of(merged.settings, folder, merged)
@@ -128,11 +155,16 @@ class Gateway:
             self.reload = Reloader(self, file or folder / "gateway.toml")
             self.vitals = Vitals(settings.gateway.id, __version__, self.crew, self.clock)
             self.vitals.store, self.vitals.site = self.store, self.site
+            self.keys = Keys(self, KeyRing())
             self.link = self._mqtt()
             self._posts = LivePosts(lambda: self.settings, folder)
             self.people.begin(self.store, first=True)
             self.listener = self._listen()
             self._open.callback(self.listener.close)
+            self.bank_listener = bank_listener(self.settings, folder, self._bank_application)
+            if self.bank_listener is not None:
+                self._open.callback(self.bank_listener.close)
+            self.iso8583 = self._iso8583()
             self._prepare()
         except (StoreError, ListenError, ValueError) as problem:
             self._open.close()
@@ -151,7 +183,8 @@ class Gateway:
             for task in done:
                 task.result()
         finally:
-            self.listener.stop()
+            for listener in self._listeners():
+                listener.stop()
             await self._end([*tasks, *waits])
             self._open.close()
         if self._fatal.is_set():
@@ -169,7 +202,7 @@ class Gateway:
         upkeep = _again_and_again("upkeep", lambda: keep_up(self, next_fire, lambda: keep_of(self.settings), self.site, self.clock))
         notices = _again_and_again("notices", lambda: deliver(self, self._posts, self.site, self.clock))
         transfers = _again_and_again("transfers", lambda: expire_transfers(self, self.site, self.clock))
-        wallets = _again_and_again("wallets", lambda: wallet_loop.expire(self, self.clock))
+        wallets = _again_and_again("wallets", lambda: wallet_loop.expire(self, self.clock, self.site))
         closings = _again_and_again(
             "closings", lambda: close_months(self, lambda: self.settings.ledger.close_after_days, self.site, self.clock)
         )
@@ -177,16 +210,35 @@ class Gateway:
         vitals = _again_and_again("vitals", self.vitals.watch)
         look = partial(asyncio.to_thread, self.store.look_at_disk)
         disk = _again_and_again("disk", lambda: disk_loop.watch(self, look, self.clock))
+        anchors = _again_and_again("anchors", lambda: anchor_loop.watch(self, self.settings.gateway.id, self._seal, self.clock))
         trust = _again_and_again("trust", lambda: trust_loop.watch(self, self.trust, self.clock))
         work: list[Coroutine[object, object, object]] = [
-            *(self.crew.run(), self.listener.serve()),
+            *(self.crew.run(), *(listener.serve() for listener in self._listeners()), *(each.serve() for each in self.iso8583)),
+            anchors,
             *(limits, credit, cuts, reloads, upkeep, notices, transfers, wallets, closings, signs, vitals, disk, trust),
         ]
+        thinning = _again_and_again(
+            "thinning", lambda: thin_loop.watch(self, lambda: keep_bounds(self.settings), self.site, self.clock)
+        )
+        certificates = _again_and_again("certificates", lambda: certificate_loop.watch(self, self.vitals.certificates, self.clock))
+        work += [thinning, certificates]
         if self.link is not None:
-            outbox = OutboxLoop(self, self.link, self._outbox_wake.listener(), self.clock, by=self.settings.uplink.acknowledge)
-            self.link.listener = Downlink(self, outbox, self.clock, self.site)
+            by, bounds = self.settings.uplink.acknowledge, send_bounds(self.settings)
+            outbox = OutboxLoop(self, self.link, self._outbox_wake.listener(), self.clock, by=by, bounds=bounds)
+            self.vitals.latency = outbox.latency
+            self.link.listener = Downlink(
+                self, outbox, self.clock, self.site, prepare=self._prepare_command, count=self.vitals.count_command,
+                heard=partial(self.trust.hear, PathKind.CENTRE),
+            )  # fmt: skip
+            orders = UplinkWork(self, Hands(self, self.life, Imports(self, self.life)), self.site, self.clock)
+            work += [_again_and_again("orders", orders.run), _again_and_again("keys", self.keys.watch)]
             work += [_again_and_again("outbox", outbox.run), _again_and_again("uplink", self.link.run)]
+        outputs = work_of(self, self.settings, self.folder, self.clock, self._outbox_wake.listener)
+        work += [_again_and_again(name, run) for name, run in outputs]
         return work
+
+    def _listeners(self) -> list[Listener]:
+        return [self.listener] if self.bank_listener is None else [self.listener, self.bank_listener]
 
     async def _end(self, tasks: Sequence[asyncio.Future[object]]) -> None:
         for task in tasks:
@@ -224,6 +276,9 @@ class Gateway:
         self._wake.notify()
         return result
 
+    def _seal(self, payload: bytes) -> str:
+        return self.identity.seal(payload.decode())
+
     def wake(self) -> None:
         """Every line looks for commands."""
         self._wake.notify()
@@ -233,7 +288,7 @@ class Gateway:
         now_s = time.monotonic()
         if self._site is None or self._site[0] is not self.settings or now_s >= self._site[1]:
             self._site = (self.settings, now_s + SITE_S, site_of(self.settings, self.trust))
-        return replace(self._site[2], steady_ms=steady_ms(), disk_ok=self.store.low is None)
+        return replace(self._site[2], steady_ms=steady_ms(), disk_ok=self.store.low is None, seal=self.identity.seal)
 
     @property
     def turn(self) -> asyncio.Lock:
@@ -244,10 +299,9 @@ class Gateway:
         """Go on with what stands beside the file now, once `commit` is written (bootstrap/life)."""
         return await self.reload.take(merged, stored, meters, commit)
 
-    async def topup(self, topup: TopUp) -> TopUpOutcome:
-        """A payment; the line looks for its restore before every poll."""
-        now_ms = self.clock.now_ms()
-        outcome = await self.write(lambda tx: apply_topup(tx, topup, self.site(), now_ms))
+    async def topup(self, topup: TopUp, claim: Claim | None = None) -> TopUpOutcome:
+        """A payment, under its nonce; the line looks for its restore before every poll."""
+        outcome = await self.write(lambda tx: take_topup(tx, topup, claim, self.site(), self.clock.now_ms()))
         self.vitals.count_topup(outcome.verdict.value)
         self._wake.notify()
         return outcome
@@ -267,6 +321,7 @@ class Gateway:
             if tx.meta(GATEWAY) != site.gateway:
                 tx.set_meta(GATEWAY, site.gateway)
             load_archive(tx, self.archive, site, now_ms)
+            self.keys.begin(tx)
             in_flight = recover(tx, site, now_ms)
             announce.event(tx, EventKind.GATEWAY_STARTED, now_ms, version=__version__, in_flight=in_flight)
             return in_flight, why_held(tx)
@@ -281,16 +336,20 @@ class Gateway:
         if mqtt is None:
             return None
         key = self.store.read_now(lambda tx: tx.meta("pseudonym_key")) or ""
-        broker = Broker(mqtt.host, mqtt.port, protocol={"5": 5, "3.1.1": 4, None: None}[mqtt.version])
+        self._prepare_command = Prepare(lambda: self.settings, bytes.fromhex(key))
+        broker = broker_of(mqtt, self.folder)
         link = MqttLink(
             broker,
             self.settings.gateway.id,
             pseudonym_key=bytes.fromhex(key),
             commands=mqtt.commands,
+            signatures=self.settings.uplink.signatures,
+            keys=self.keys.ring,
             now_ms=self.clock.now_ms,
             rng=random.SystemRandom(),
         )
-        self.vitals.watch_broker(str(broker), link.connected)
+        tls = tls_of(mqtt, self.folder)
+        self.vitals.watch_broker(str(broker), link.connected, certificate_days(tls, self.clock.now_ms) if tls else dict)
         return link
 
     def _line_loop(self, line: BuiltLine) -> LineLoop:
@@ -313,6 +372,8 @@ class Gateway:
     def _listen(self) -> Listener:
         http, bank = self.settings.http, self.settings.bank
         app = new_application("wattgate", __version__)
+        if bank.enabled and bank.listen is None:
+            self._hang_banks(app)  # first: a route is found in turn, and behind all the others that takes 0.3 ms
         stream = Stream(self.read, self.vitals)
         cases = OperatorUseCases(self.read, self.order, new_id=lambda: secrets.token_hex(8))
         sessions = Sessions(time.monotonic)
@@ -332,20 +393,42 @@ class Gateway:
         hang_tools(app, self, auth)
         hang_two_people(app, self, self.read, auth)
         hang_credit(app, self, self.read, auth)
+        hang_counter(app, self, bank.zone, auth)
+        hang_debit(app, self, auth, self.clock.now_ms)
         wallets = wallet_cases(self, self.site, self.clock.now_ms, self.wake, lambda: secrets.token_hex(8))
         app.include_router(WalletsApi(wallets, self.read, auth).router())
-        life = Life(self)
+        life = self.life = Life(self)
         app.include_router(LifeApi(life, auth).router())
+        app.include_router(KeysApi(self.keys.cases(), auth).router())
         app.include_router(ArchiveApi(Imports(self, life), auth).router())
         app.include_router(NoticesApi(notice_cases(self.write, self.clock.now_ms), self.read, auth, self.clock.now_ms).router())
-        if bank.enabled:
-            terms = BankTerms(bank.zone, MOST_BALANCE_MICRO, masked)
-            heard = partial(self.trust.hear, PathKind.BANK)
-            cases_of_banks = BankUseCases(self.topup, self.read, lambda: self.vitals.money_held, heard)
-            app.include_router(BankApi(cases_of_banks, terms, self.clock.now_ms).router())
         app.include_router(page_router())
         host, _, port = http.listen.rpartition(":")
         return Listener(app, host.strip("[]"), int(port), before_stop=stream.close)
+
+    def _bank_application(self) -> FastAPI:
+        app = new_application("wattgate for banks", __version__)
+        self._hang_banks(app)
+        return app
+
+    def _hang_banks(self, app: FastAPI) -> None:
+        heard = partial(self.trust.hear, PathKind.BANK)
+        gate = gate_of(self, self.folder, self.identity, self.clock.now_ms, heard)
+        hang_banks(app, self.read, gate, self.topup, lambda: self.vitals.money_held, self.clock.now_ms)
+        router = bank_router(gate)
+        BankBooks(self, self.site, self.clock.now_ms, self.wake, self.data).hang(router)
+        app.include_router(router)
+
+    def _iso8583(self) -> list[IsoListener]:
+        if not self.settings.bank.enabled:
+            return []
+        days = self.store.read_now(lambda tx: days_of(tx, self.settings))
+        heard = partial(self.trust.hear, PathKind.BANK)
+        found = listeners(self, self.settings, self.folder, self.clock.now_ms, heard, days)
+        for each in found:
+            self._open.callback(each.close)
+            log.info("iso8583", partner=each.partner.bank, port=each.port)
+        return found
 
     def _cuts_stopped(self, why: str | None) -> None:
         self.vitals.cuts_stopped = why

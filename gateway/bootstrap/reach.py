@@ -6,11 +6,12 @@ import fcntl
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import httpx2
 
-from gateway.settings import Settings, SettingsError, secret_file
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 ANSWER_WITHIN_S = 10.0
 """The gateway answers within 5 s (contract.md 3)."""
@@ -52,6 +53,8 @@ class MeterTold:
 
 def listener_of(settings: Settings, folder: Path) -> Listener:
     """Where the gateway of this configuration listens. Raises Unreached for a token file that others may read."""
+    from gateway.settings import SettingsError, secret_file
+
     token, file = os.environ.get(TOKEN), folder / settings.gateway.data / settings.http.token_file
     if token is None and file.exists():
         try:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from gateway.adapters.clock import Clock
-from gateway.adapters.http.status import Broker, Counters, Health, LineStatus, MeterStatus, QueueStatus
+from gateway.adapters.http.status import AckLatency, Broker, Counters, Health, LineStatus, MeterStatus, QueueStatus
 from gateway.adapters.lines.driver import Driver
 from gateway.adapters.lines.latency import quantile_ms, together
 from gateway.adapters.store import Store
 from gateway.bootstrap.crew import Crew
 from gateway.bootstrap.lines import BuiltLine, MeterLink
 from gateway.domain.jobs import Group
+from gateway.entrypoints.outbox_latency import BOUNDS_S, Latency
 from gateway.services.plan import Condition, DeviceState
 from gateway.services.ports import Site
 
@@ -39,7 +40,10 @@ class Vitals:
         self._clock, self._crew = clock, crew
         self._samples: dict[Driver, deque[tuple[int, int]]] = {}
         self._topups: Counter[str] = Counter()
+        self._commands: Counter[tuple[str, str]] = Counter()
         self._broker: tuple[str, asyncio.Event] | None = None
+        self.certificates: Callable[[], Mapping[str, int]] = dict
+        self.latency = Latency()
 
     async def watch(self) -> None:
         """Keep the samples that utilisation needs; until cancelled."""
@@ -51,9 +55,13 @@ class Vitals:
         """One more answer to a bank."""
         self._topups[verdict] += 1
 
-    def watch_broker(self, address: str, connected: asyncio.Event) -> None:
-        """From now on the broker's state is known."""
-        self._broker = (address, connected)
+    def count_command(self, verb: str, why: str | None) -> None:
+        """One more message of the centre judged: why it moved nothing, None where it did."""
+        self._commands[("", why) if why is not None else (verb, "")] += 1
+
+    def watch_broker(self, address: str, connected: asyncio.Event, certificates: Callable[[], Mapping[str, int]] = dict) -> None:
+        """From now on the broker's state is known. certificates: whole days that each is still good."""
+        self._broker, self.certificates = (address, connected), certificates
 
     def health(self) -> Health:
         """Why no money may be taken, and what holds only cuts."""
@@ -91,12 +99,16 @@ class Vitals:
 
     def broker(self) -> Broker | None:
         """The uplink's broker."""
-        return Broker(self._broker[0], self._broker[1].is_set()) if self._broker else None
+        if self._broker is None:
+            return None
+        latency = AckLatency(BOUNDS_S, tuple(self.latency.counts), self.latency.sum_s)
+        return Broker(self._broker[0], self._broker[1].is_set(), latency, self.certificates())
 
     def counters(self) -> Counters:
         """Totals since the start."""
         exchanges = sum(line.driver.counters.exchanges for line in self._crew.lines.values())
-        return Counters(self._crew.recorded, dict(self._topups), self.store.waiting if self.store else 0, exchanges)
+        waiting = self.store.waiting if self.store else 0
+        return Counters(self._crew.recorded, dict(self._topups), waiting, exchanges, dict(self._commands))
 
     def _line(self, line: BuiltLine) -> LineStatus:
         loop, seen, now_ms = self._crew.loops.get(line.id), line.driver.counters, self._clock.now_ms()

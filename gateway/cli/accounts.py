@@ -57,6 +57,28 @@ def statement(
     _write(found, kind, out)
 
 
+@accounts.command()
+def pseudonyms(
+    config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The gateway's TOML file.")],
+    head: Annotated[bool, typer.Option("--head/--no-head", help="With the line of column names.")] = True,
+) -> None:
+    """Show under which names the centre knows the accounts, as the CSV table of its banks' front (docs/central.md).
+
+    Example: wattgate accounts pseudonyms -c gateway.toml > accounts.csv
+    """
+    import csv
+
+    from gateway.bootstrap import examine
+    from gateway.bootstrap.pseudonyms import account_names
+
+    settings = settings_of(config)
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    if head:
+        rows.writerow(("account", "gateway", "pseudonym", "currency", "holder"))
+    for account, name, currency, holder in account_names(examine.store_url(settings, config.resolve().parent)):
+        rows.writerow((account, settings.gateway.id, name, currency, holder))
+
+
 def _days(month: str | None, first: str | None, last: str | None) -> tuple[date | None, date | None]:
     if month is None:
         return _day("--from", first), _day("--to", last)

@@ -40,6 +40,11 @@ class EventKind(StrEnum):
     COMMAND_UNCERTAIN = "command_uncertain"
     METER_TOLD = "meter_told"
     TOPUP_POSTED = "topup_posted"
+    TOPUP_REVERSED = "topup_reversed"
+    BANK_SETTLED = "bank_settled"
+    DAY_RECONCILED = "day_reconciled"
+    DAY_CLOSED = "day_closed"
+    DIFFERENCE_RESOLVED = "difference_resolved"
     READING_SUSPECT = "reading_suspect"
     BILL_HELD = "bill_held"
     BILL_RELEASED = "bill_released"
@@ -75,7 +80,10 @@ class EventKind(StrEnum):
     LINE_DOWN = "line_down"
     LINE_UP = "line_up"
     ACK_REFUSED = "ack_refused"
+    DROPPED = "dropped"
     COMMAND_UNREADABLE = "command_unreadable"
+    COMMAND_REFUSED = "command_refused"
+    UPLINK_KEY_CHANGED = "uplink_key_changed"
     HISTORY_UNAVAILABLE = "history_unavailable"
     COMPLETENESS_MISSED = "completeness_missed"
     METER_RECORD = "meter_record"
@@ -112,6 +120,7 @@ class Topic(StrEnum):
     EVENT = "event"
     BALANCE = "balance"
     RESULT = "result"
+    ANCHOR = "anchor"
 
 
 @dataclass(frozen=True, slots=True)

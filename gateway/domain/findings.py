@@ -24,6 +24,9 @@ class FindingKind(StrEnum):
     DISK_LOW = "disk_low"
     SAFETY_TRIPS_MANY = "safety_trips_many"
     QUARANTINED = "quarantined"
+    OUTBOX_FULL = "outbox_full"
+    CERTIFICATE_ENDING = "certificate_ending"
+    CERTIFICATE_ENDING_SOON = "certificate_ending_soon"
 
 
 @dataclass(frozen=True, slots=True)

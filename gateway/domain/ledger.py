@@ -47,6 +47,7 @@ class EntryKind(StrEnum):
     TRANSFER_POSTED = "transfer_posted"
     TRANSFER_VOIDED = "transfer_voided"
     CLOSING = "closing"
+    SETTLEMENT = "settlement"
 
 
 FINAL = frozenset(
@@ -57,6 +58,7 @@ FINAL = frozenset(
         EntryKind.TRANSFER_POSTED,
         EntryKind.TRANSFER_VOIDED,
         EntryKind.CLOSING,
+        EntryKind.SETTLEMENT,
     }
 )
 """Kinds that no entry reverses: they say what was done elsewhere, and end by their own rules."""
@@ -165,6 +167,11 @@ def emergency(account: str) -> str:
 def bank_clearing(bank: str) -> str:
     """The ledger account of what a bank took in for us and has not yet paid over."""
     return f"bank:{bank}"
+
+
+def cash() -> str:
+    """What banks paid over to us; negative, like all that we have instead of owing it."""
+    return "cash"
 
 
 def revenue(component: str) -> str:
@@ -281,6 +288,11 @@ def written_off(owed: str, currency: str, micro: int, at_ms: int, ref: Mapping[s
 def suspended(bank: str, currency: str, micro: int, at_ms: int, ref: Mapping[str, str]) -> Entry:
     """Money came in and nobody knows for whom."""
     return moved(EntryKind.SUSPENSE, currency, bank_clearing(bank), suspense(), micro, at_ms, ref)
+
+
+def settled(bank: str, currency: str, micro: int, at_ms: int, ref: Mapping[str, str]) -> Entry:
+    """What a bank took in for us has arrived: it owes so much less."""
+    return moved(EntryKind.SETTLEMENT, currency, cash(), bank_clearing(bank), micro, at_ms, ref)
 
 
 def identified(account: str, currency: str, micro: int, at_ms: int, ref: Mapping[str, str]) -> Entry:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from gateway.domain.events import Event, Outgoing
+from gateway.domain.events import Event, Outgoing, Topic
 from gateway.domain.readings import Item, Quality, Reading
 from gateway.domain.requests import PaymentIdentity
 
@@ -17,6 +17,7 @@ class Payment:
 
     receipt: the receipt document as the bank got it, byte for byte; None when refused. problem: code of a stored refusal and its
     detail. later: differing values of other fields that came with repeats (recorded, never a conflict). entry: ledger number.
+    receipt_jws: the receipt signed, the same for ever; None where it was booked without a key.
     """
 
     identity: PaymentIdentity
@@ -32,6 +33,7 @@ class Payment:
     problem: str | None = None
     detail: str | None = None
     entry: int | None = None
+    receipt_jws: str | None = None
 
 
 class Paid(NamedTuple):
@@ -55,6 +57,23 @@ class BankDay(NamedTuple):
     bank: str
     accounting_date: str
     currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many payments, and their sum in micro-units."""
+
+    count: int
+    micro: int
+
+
+class DayKey(NamedTuple):
+    """Where a line stands in a day's statement. part: 0 payments, 1 reversals, 2 refunds."""
+
+    part: int
+    institution: str
+    scope: str
+    serial: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +127,31 @@ class OutboxRow:
 @dataclass(frozen=True, slots=True)
 class OutboxState:
     """The outbox at a glance: last number given, lowest not yet acknowledged (last + 1 when none); rows not acknowledged, and rows
-    ever published and acknowledged."""
+    ever published, acknowledged, and dropped by policy before the centre had them."""
 
     last: int
     low: int
     waiting: int
     published: int
     acknowledged: int
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxSize:
+    """What the outbox takes: all its rows, also those that are kept for resends, and the length of their bodies."""
+
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxClass:
+    """What waits of one class of messages, and since when its oldest."""
+
+    topic: Topic
+    waiting: int
+    oldest_ms: int
 
 
 @dataclass(frozen=True, slots=True)

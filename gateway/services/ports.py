@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from gateway.domain.approvals import Approval, AuditRow
+from gateway.domain.bank_terms import PartnerTerms
 from gateway.domain.budgets import UNBOUND, Budgets
 from gateway.domain.clocks import MeterClock
 from gateway.domain.debt_terms import Accrual
@@ -29,7 +30,9 @@ from gateway.domain.records import (
     Closing,
     DaySum,
     LatestItem,
+    OutboxClass,
     OutboxRow,
+    OutboxSize,
     OutboxState,
     Paid,
     Payment,
@@ -43,6 +46,8 @@ from gateway.domain.statement import Move
 from gateway.domain.supply import Command
 from gateway.domain.transfers import Transfer
 from gateway.services.bank_ports import BankTx
+from gateway.services.debit_ports import DebitTx
+from gateway.services.nonce_ports import NonceTx
 from gateway.services.uplink_ports import UplinkTx
 from gateway.services.wallet_ports import WalletTx
 
@@ -53,7 +58,7 @@ class Duplicate(Exception):
     """A unique constraint of the store refused the row: it is there already."""
 
 
-class Tx(WalletTx, UplinkTx, BankTx, Protocol):
+class Tx(WalletTx, UplinkTx, BankTx, NonceTx, DebitTx, Protocol):
     """One transaction. Every method is synchronous; writes are visible to later reads of the same transaction."""
 
     # archive
@@ -230,11 +235,26 @@ class Tx(WalletTx, UplinkTx, BankTx, Protocol):
     def outgoing(self, after: int, limit: int) -> Sequence[OutboxRow]:
         """Unacknowledged rows with a higher number, in order."""
 
+    def news(self, after: int, upto: int, limit: int) -> Sequence[OutboxRow]:
+        """Rows that are still there, acknowledged or not (after < seq <= upto), in order."""
+
     def mark_published(self, seqs: Iterable[int], at_ms: int) -> None: ...
     def acknowledge(self, upto: int, also: Iterable[tuple[int, int]], at_ms: int) -> int:
         """Marks rows up to `upto` and in the ranges `also` (inclusive) as safe at the centre; how many were newly marked."""
 
     def outbox_state(self) -> OutboxState: ...
+    def outbox_size(self) -> OutboxSize: ...
+    def outbox_classes(self) -> Sequence[OutboxClass]:
+        """Those of which something waits, by name."""
+
+    def waiting_between(self, first: int, last: int) -> int:
+        """How many unacknowledged rows have these numbers (inclusive)."""
+
+    def waiting_of(self, topic: Topic, after: int, limit: int) -> Sequence[OutboxRow]:
+        """Unacknowledged rows of this class with a higher number, in order."""
+
+    def drop_outgoing(self, seqs: Sequence[int]) -> int:
+        """Removes unacknowledged rows for good; how many."""
 
     # collection
     def schemes(self) -> Sequence[Scheme]:
@@ -397,7 +417,8 @@ class Site:
     clocks are looked at even so, for they may vouch for ours.
     disk_ok: there is room for what a cut must leave behind (F6). one_person: nobody else is there to approve (prepayment.md 6).
     delivery_deadline_ms: credit that is not in its meter by then comes back. wallet_read_ms: how often wallets are read.
-    budgets: of the limiter.
+    budgets: of the limiter. banks: what was agreed with each. seal: signs a receipt (its text in, a compact JWS out), None where
+    there is no key.
     """
 
     gateway: str
@@ -419,6 +440,8 @@ class Site:
     delivery_deadline_ms: int = 24 * 60 * 60 * 1000
     wallet_read_ms: int = 15 * 60 * 1000
     budgets: Budgets = UNBOUND
+    banks: Mapping[str, PartnerTerms] = field(default_factory=dict)
+    seal: Callable[[str], str] | None = None
 
 
 JsonObject = dict[str, Json]
@@ -448,6 +471,10 @@ class MoneyHeld(Exception):
     """No money is taken now, for a reason of ours in one sentence; nothing is decided, and it may be repeated."""
 
 
+class NotOpen(Exception):
+    """The bank's no-trade window, in one sentence; nothing is decided, and it may be repeated after it."""
+
+
 class InvalidField(ValueError):
     """A field that is wrong in form only the use case can see (an accounting date too far off): binds nothing, names the field."""
 
@@ -469,13 +496,15 @@ class TopUpVerdict(StrEnum):
 class TopUpOutcome:
     """The answer to a payment. `payment` is what is stored for its identity; `field` names what differs in a conflict.
 
-    delivery: where the customer's credit is, for an account whose money is in a meter (contract.md 3).
+    delivery: where the customer's credit is, for an account whose money is in a meter (contract.md 3). reversal: the document of
+    the payment's reversal, where it was reversed.
     """
 
     verdict: TopUpVerdict
     payment: Payment
     field: str | None = None
     delivery: str = "none"
+    reversal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from gateway.domain.transfers import RESOLVED, Transfer, TransferState
 from gateway.domain.use_trail import CHARGING as USE_CHARGING
 from gateway.domain.use_trail import UseTrail
 from gateway.services.ports import Tx
+from gateway.services.verify_banks import BankTrail
 from gateway.services.verify_cuts import verify_cuts
 from gateway.services.verify_wallets import verify_wallets
 
@@ -48,8 +49,12 @@ class Verification:
     states: dict[int, str] = field(default_factory=dict)
     days: dict[BankDay, int] = field(default_factory=lambda: defaultdict(int))
     uses: UseTrail = field(default_factory=UseTrail)
+    banks: BankTrail = field(init=False)
     _rounding: dict[str, bool] = field(default_factory=dict)
     _rows: OrderedDict[int, JournalRow | None] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.banks = BankTrail(self.tx)
 
     @property
     def number(self) -> int:
@@ -69,7 +74,7 @@ class Verification:
         paid = {payment.entry: payment for payment in self.tx.paid(first, last)}
         reversals = self.tx.reversals(first, last)
         moves = {number: transfer for transfer in self.tx.transfers(first, last) for number in _numbers(transfer)}
-        noted = {*paid, *reversals, *moves, *self.closings}
+        noted = {*paid, *reversals, *moves, *self.closings, *self.banks.page(first, last)}
         for row in page:
             number = row.number
             self.finding = self.books.take(row, self._row)
@@ -85,6 +90,8 @@ class Verification:
                 self.finding = _transfer(row, moves.get(number))
             if self.finding is None and row.kind in USING:
                 self.finding = self._used(row)
+            if self.finding is None:
+                self.finding = self.banks.take(row, paid.get(number))
             if self.finding is None and number in self.closings:
                 self.states[number] = digest(self.books.state())
             if self.finding is None and row.kind == EntryKind.CLOSING:
@@ -159,7 +166,7 @@ class Verification:
         audit.compare(self.tx.balances())
         self.finding = audit.finding or self._meters() or self.books.links.compare(self._row)
         if self.finding is None and whole:
-            self.finding = self._days() or self._uses() or verify_wallets(self.tx)
+            self.finding = self._days() or self.banks.compare() or self._uses() or verify_wallets(self.tx)
 
     def _meters(self) -> str | None:
         """Every billed meter stands where its billing says, and was billed from where its bill began."""
@@ -194,7 +201,8 @@ def verify_ledger(tx: Tx, *, from_closing: bool = False) -> tuple[int, str | Non
     """Number of the last entry checked, and the first finding in one sentence (None when all holds).
 
     Checks everything that domain.audit says of a journal in itself; then payments, reversals and transfers one by one against their
-    entries, closings against the recomputed state, balances, banks by accounting date, and the billed energy of every meter.
+    entries, closings against the recomputed state, balances, banks by accounting date and their statements, and the billed energy
+    of every meter.
     from_closing: trusts what the last closing fixed, and checks from there.
     """
     walk = Verification(tx, closings={closing.upto: closing for closing in tx.closings()})

@@ -19,14 +19,19 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from gateway.domain.notices import BUILT_IN
 from gateway.settings.accounts import Account
+from gateway.settings.bank import Bank
 from gateway.settings.calendars import NoCutCalendar
 from gateway.settings.credit import NamedPolicy
 from gateway.settings.cut_rules import Limits
 from gateway.settings.limits import LoadPolicy, strangers
 from gateway.settings.lines import Line, shared_ports
 from gateway.settings.notices import NoticeChannel, Notices
+from gateway.settings.outputs import Output
+from gateway.settings.outputs import faults as output_faults
 from gateway.settings.tariffs import Tariff
-from gateway.settings.trust import Clock, WaysToPay
+from gateway.settings.trust import Clock
+from gateway.settings.uplink import Mqtt, Uplink
+from gateway.settings.uplink_keys import UplinkKeyTable
 from gateway.settings.wallets import Wallets
 from gateway.settings.words import Address, Id, Listen, Ratio, Service, Table, Zone, fault
 
@@ -67,22 +72,6 @@ class Http(Table):
     listen: Listen = "127.0.0.1:8080"
     open_get: bool = False
     token_file: str = "operator.token"
-
-
-class Bank(WaysToPay):
-    signatures: Literal["off"] = "off"
-    zone: Zone = "Asia/Shanghai"
-
-
-class Mqtt(Table):
-    host: str
-    port: Annotated[int, Field(ge=1, le=65535)] = 1883
-    version: Literal["5", "3.1.1"] | None = None
-    commands: bool = False
-
-
-class Uplink(Table):
-    acknowledge: Literal["central", "broker"] = "central"
 
 
 class Security(Table):
@@ -172,7 +161,9 @@ class Settings(Table):
     http: Http = Http()
     bank: Bank = Bank()
     mqtt: Mqtt | None = None
+    output: list[Output] = []
     uplink: Uplink = Uplink()
+    uplink_key: list[UplinkKeyTable] = []
     clock: Clock = Clock()
     security: Security = Security()
     wallets: Wallets = Wallets()
@@ -267,11 +258,14 @@ def across(settings: Settings) -> list[str]:
         for contact in account.contacts
         if contact.channel not in channels
     ]
-    host = settings.http.listen.rpartition(":")[0].strip("[]")
+    listen, where = settings.bank.listen or settings.http.listen, "bank" if settings.bank.listen else "http"
+    host = listen.rpartition(":")[0].strip("[]")
     if settings.bank.enabled and settings.bank.signatures == "off" and host not in ("127.0.0.1", "::1", "localhost"):
-        errors.append('bank: signatures = "off" is allowed only where http.listen is on loopback')
-    if settings.mqtt is not None and settings.mqtt.commands and settings.mqtt.host not in ("127.0.0.1", "::1", "localhost"):
-        errors.append("mqtt: commands are unsigned in this version and are taken only from a broker on loopback")
+        errors.append(f'bank: signatures = "off" is allowed only where {where}.listen is on loopback')
+    off = settings.uplink.signatures == "off" and settings.mqtt is not None
+    if off and settings.mqtt is not None and settings.mqtt.host not in ("127.0.0.1", "::1", "localhost"):
+        errors.append('uplink: signatures = "off" is allowed only where the broker is on loopback')
+    errors += output_faults(settings.output, settings.mqtt)
     return errors + shared_ports(settings.line, settings.http.listen)
 
 
@@ -287,6 +281,7 @@ def _doubles(settings: Settings) -> list[str]:
         ("notice_channel", [channel.id for channel in settings.notice_channel]),
         ("load_policy", [policy.id for policy in settings.load_policy]),
         ("policy", [policy.id for policy in settings.policy]),
+        ("uplink_key", [key.kid for key in settings.uplink_key]),
     ):
         errors += [f"{what} {name}: is there twice" for name, count in sorted(Counter(names).items()) if count > 1]
     seen: dict[tuple[str, str], str] = {}

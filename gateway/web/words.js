@@ -50,6 +50,11 @@ const KINDS = {
   command_uncertain: ["warn", () => "No answer to a command: the relay is read to learn what happened"],
   meter_told: ["info", (d) => `The meter was told: ${d.verb} (${(d.evidence || []).join(", ")})`],
   topup_posted: ["ok", (d) => `Topped up by ${d.amount} ${d.currency}${d.bank ? ` through ${d.bank}` : ""}`],
+  topup_reversed: ["warn", (d) => `A payment of ${d.amount} ${d.currency} was taken back${d.bank ? ` by ${d.bank}` : ""}${d.reason ? `: ${d.reason}` : ""}`],
+  bank_settled: ["ok", (d) => `${d.bank} paid over ${d.amount} ${d.currency} for ${d.accounting_date}`],
+  day_reconciled: ["info", (d) => `${d.bank}'s file of ${d.accounting_date}: ${d.matched} lines match, ${d.differences} differ`],
+  day_closed: ["ok", (d) => `${d.bank}'s day ${d.accounting_date} is closed`],
+  difference_resolved: ["info", (d) => `A difference with ${d.bank} is resolved (${d.action}): ${d.told}`],
   reading_suspect: ["warn", (d) => `A reading is not believed${d.text ? `: ${d.text}` : ""}`],
   bill_held: ["bad", (d) => `Billing is held${d.text ? `: ${d.text}` : ""}`],
   bill_released: ["ok", (d) => `Billing goes on${d.held_ms ? `; it was held since ${when(d.held_ms)}` : ""}`],
@@ -92,9 +97,12 @@ const KINDS = {
   line_down: ["bad", (d) => `Line ${d.line ?? ""} is down${d.text ? `: ${d.text}` : ""}`],
   line_up: ["ok", (d) => `Line ${d.line ?? ""} works again`],
   ack_refused: ["warn", () => "An acknowledgement of the centre was refused"],
+  dropped: ["warn", (d) => `Messages were dropped before the centre had them: ${d.reason}`],
   finding_opened: ["warn", (d) => `${d.subject ? `${d.subject}: ` : ""}${d.text}`],
   finding_closed: ["ok", (d) => `${d.subject ? `${d.subject}: ` : ""}over (${plain(d.finding)})`],
   command_unreadable: ["warn", () => "A command could not be read"],
+  command_refused: ["warn", (d) => `A command of the centre was refused: ${d.reason || d.code || ""}`],
+  uplink_key_changed: ["warn", (d) => `A key of the centre changed: ${d.key || ""}`],
 };
 
 /** [tone, sentence] of an event; a kind this page does not know keeps its own name. */

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.adapters.http.status import LineStatus, Status
+from gateway.adapters.http.status import Broker, LineStatus, Status
 from gateway.adapters.lines.manner import BUCKETS_MS
+from gateway.domain.events import Topic
 from gateway.domain.notices import NoticeState
-from gateway.domain.records import OutboxState
+from gateway.domain.records import OutboxClass, OutboxSize, OutboxState
 from gateway.domain.schemes import WHOLE, Completeness
+from gateway.domain.uplink_keys import Why
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -28,11 +31,34 @@ class Told:
 
 NOTHING_TOLD = Told({}, {})
 
+REFUSALS = tuple(why.value for why in Why)
+"""Every reason is there from the start, so that an alarm on its rise has a zero to rise from."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxNow:
+    """The outbox at the moment at_ms (UTC)."""
+
+    state: OutboxState
+    size: OutboxSize
+    classes: Sequence[OutboxClass]
+    at_ms: int
+
+
+def _commands(counted: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
+    accepted = CounterMetricFamily("wattgate_commands_accepted", "Commands of the centre that were taken", labels=["verb"])
+    refused = CounterMetricFamily("wattgate_commands_refused", "Messages of the centre that moved nothing", labels=["reason"])
+    for verb, count in sorted((verb, count) for (verb, why), count in counted.items() if not why):
+        accepted.add_metric([verb], count)
+    for reason in REFUSALS:
+        refused.add_metric([reason], counted.get(("", reason), 0))
+    yield from (accepted, refused)
+
 
 class _Snapshot(Collector):
     """One scrape; `outbox` None: the store cannot be read now, its numbers are left out rather than guessed."""
 
-    def __init__(self, status: Status, outbox: OutboxState | None, collected: Sequence[Completeness], told: Told) -> None:
+    def __init__(self, status: Status, outbox: OutboxNow | None, collected: Sequence[Completeness], told: Told) -> None:
         self._status, self._outbox, self._collected, self._told = status, outbox, collected, told
 
     def collect(self) -> Iterator[Metric]:
@@ -46,13 +72,41 @@ class _Snapshot(Collector):
         for verdict, count in sorted(counters.topups.items()):
             topups.add_metric([verdict], count)
         yield topups
+        yield from _commands(counters.commands)
         yield GaugeMetricFamily("wattgate_store_waiting", "Use cases that wait for the writer", counters.store_waiting)
+        if broker is not None:
+            yield from _answered(broker)
         if self._outbox is not None:
-            yield GaugeMetricFamily("wattgate_outbox_waiting", "Messages not yet acknowledged by the centre", self._outbox.waiting)
-            yield CounterMetricFamily("wattgate_outbox_published", "Messages ever handed to the broker", self._outbox.published)
+            yield from _outbox(self._outbox)
         yield from _lines(self._status.lines())
         yield from _collected(self._collected)
         yield from _told(self._told)
+
+
+def _outbox(now: OutboxNow) -> Iterator[Metric]:
+    yield GaugeMetricFamily("wattgate_outbox_waiting", "Messages not yet acknowledged by the centre", now.state.waiting)
+    yield CounterMetricFamily("wattgate_outbox_published", "Messages ever handed to the broker", now.state.published)
+    yield CounterMetricFamily("wattgate_outbox_dropped", "Messages dropped by policy before the centre had them", now.state.dropped)
+    yield GaugeMetricFamily("wattgate_outbox_rows", "Messages here, also those kept for resends", now.size.rows)
+    yield GaugeMetricFamily("wattgate_outbox_bytes", "Length of their bodies", now.size.bytes)
+    depth = GaugeMetricFamily("wattgate_outbox_depth", "Messages not yet acknowledged, by class", labels=["class"])
+    oldest = GaugeMetricFamily("wattgate_outbox_oldest_seconds", "Age of the oldest of them", labels=["class"])
+    waiting = {each.topic: each for each in now.classes}
+    for topic in Topic:
+        one = waiting.get(topic)
+        depth.add_metric([topic.value], one.waiting if one else 0)
+        oldest.add_metric([topic.value], max(0, now.at_ms - one.oldest_ms) / 1000 if one else 0)
+    yield from (depth, oldest)
+
+
+def _answered(broker: Broker) -> Iterator[Metric]:
+    took = HistogramMetricFamily("wattgate_ack_seconds", "From handing a message over to the centre's acknowledgement")
+    names = [*(f"{bound:g}" for bound in broker.latency.bounds_s), "+Inf"]
+    took.add_metric([], list(zip(names, accumulate(broker.latency.counts), strict=True)), broker.latency.sum_s)
+    left = GaugeMetricFamily("wattgate_certificate_days_left", "Whole days a certificate is still good", labels=["certificate"])
+    for name, days in sorted(broker.certificate_days.items()):
+        left.add_metric([name], days)
+    yield from (took, left)
 
 
 def _lines(lines: Iterable[LineStatus]) -> Iterator[Metric]:
@@ -128,7 +182,7 @@ def _told(told: Told) -> Iterator[Metric]:
 
 
 def exposition(
-    status: Status, outbox: OutboxState | None, collected: Sequence[Completeness] = (), told: Told = NOTHING_TOLD
+    status: Status, outbox: OutboxNow | None, collected: Sequence[Completeness] = (), told: Told = NOTHING_TOLD
 ) -> bytes:
     """The whole scrape."""
     registry = CollectorRegistry(auto_describe=False)

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from gateway.adapters.http.auth import OperatorAuth, person_of
 from gateway.adapters.http.body import checked, read_object
 from gateway.adapters.http.history import BalanceHistory, balance_history
-from gateway.adapters.http.metrics import CONTENT_TYPE, NOTHING_TOLD, Told, exposition
+from gateway.adapters.http.metrics import CONTENT_TYPE, NOTHING_TOLD, OutboxNow, Told, exposition
 from gateway.adapters.http.problems import Problem
 from gateway.adapters.http.reads import Reads
 from gateway.adapters.http.server import is_loopback
@@ -43,7 +43,6 @@ from gateway.adapters.http.views import (
 )
 from gateway.domain.meters import Account
 from gateway.domain.notices import MOST_AGE_MS
-from gateway.domain.records import OutboxState
 from gateway.domain.requests import SupplyOrder
 from gateway.domain.schemes import Completeness
 from gateway.domain.slots import DAY_MS
@@ -169,13 +168,13 @@ class OperatorApi:
 
     async def metrics(self) -> Response:
         """Prometheus text; without the outbox while the store cannot be read."""
-        outbox: OutboxState | None
+        outbox: OutboxNow | None
         collected: Sequence[Completeness] = ()
         told = NOTHING_TOLD
         since, until = (rfc3339(self._now_ms() + days * DAY_MS)[:10] for days in (-2, 1))
         try:
             outbox, collected, told = await self._cases.read(
-                lambda tx: (tx.outbox_state(), tx.completeness(since, until), _told(tx, self._now_ms()))
+                lambda tx: (_outbox(tx, self._now_ms()), tx.completeness(since, until), _told(tx, self._now_ms()))
             )
         except Unavailable:
             outbox = None
@@ -299,6 +298,10 @@ class OperatorApi:
 
     def _since(self, since: AwareDatetime | None) -> int:
         return self._now_ms() - DEFAULT_SPAN_MS if since is None else int(since.timestamp() * 1000)
+
+
+def _outbox(tx: Tx, now_ms: int) -> OutboxNow:
+    return OutboxNow(tx.outbox_state(), tx.outbox_size(), tx.outbox_classes(), now_ms)
 
 
 def _told(tx: Tx, now_ms: int) -> Told:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.adapters.http.auth import OperatorAuth, answers_for
-from gateway.adapters.http.bank import TopUpForm, topup_of
+from gateway.adapters.http.bank_topups import TopUpForm, topup_of
 from gateway.adapters.http.body import checked, read_object
 from gateway.adapters.http.problems import Problem
 from gateway.adapters.http.views import PROBLEM_DOCUMENT, as_json, rfc3339

@@ -72,21 +72,34 @@ class MeterStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class AckLatency:
+    """Messages by the time from handing them over to the centre's acknowledgement: a count for each upper bound, and one beyond."""
+
+    bounds_s: tuple[float, ...] = ()
+    counts: tuple[int, ...] = (0,)
+    sum_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Broker:
-    """The MQTT link: where to, and whether it stands."""
+    """The MQTT link: where to, whether it stands, how the centre answers, and whole days that each certificate is still good."""
 
     address: str
     connected: bool
+    latency: AckLatency = AckLatency()
+    certificate_days: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Totals since the start. topups: by verdict. store_waiting: use cases that wait for the writer. exchanges: of all lines."""
+    """Totals since the start. topups: by verdict. store_waiting: use cases that wait for the writer. exchanges: of all lines.
+    commands: of the centre, by (verb, "") where they were accepted and ("", why) where not."""
 
     readings: int
     topups: Mapping[str, int]
     store_waiting: int
     exchanges: int = 0
+    commands: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Status(Protocol):

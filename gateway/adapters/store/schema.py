@@ -50,8 +50,8 @@ head = Table(
     CheckConstraint("number >= 0", "number"),
     sqlite_with_rowid=False,
 )
-"""Where a dense sequence stands: `journal` and `audit` (with the hash of its last row), `outbox`, `permission`; and counts:
-`published`, `acknowledged`."""
+"""Where a dense sequence stands: `journal` and `audit` (with the hash of its last row), `outbox` (with the length of all bodies
+that ever came in), `permission`; and counts: `published`, `acknowledged`, `dropped` by policy, `removed` (with their length)."""
 
 tariff = Table(
     "tariff",
@@ -356,6 +356,7 @@ payment = Table(
     _text("problem", nullable=True),
     _text("detail", nullable=True),
     _int("entry", nullable=True),
+    _text("receipt_jws", nullable=True),
     PrimaryKeyConstraint("bank", "institution", "scope", "serial"),
     ForeignKeyConstraint(["entry"], ["entry.number"]),
     UniqueConstraint("entry"),
@@ -419,6 +420,7 @@ outbox = Table(
 )
 _waiting = outbox.c.acknowledged_ms.is_(None)
 Index("ix_outbox_waiting", outbox.c.seq, sqlite_where=_waiting, postgresql_where=_waiting)
+Index("ix_outbox_class", outbox.c.topic, outbox.c.seq, sqlite_where=_waiting, postgresql_where=_waiting)
 
 scheme = Table(
     "scheme",

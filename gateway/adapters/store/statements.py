@@ -75,11 +75,12 @@ def inserting(table: Table, without: str = "") -> Insert:
     return table.insert().values({c.name: bindparam(c.name) for c in table.c if c.name != without})
 
 
-def once(table: Table, *identity: str, without: str = "") -> Statement:
-    """Insert where no row has the same identity; the row count tells (an error would end PostgreSQL's transaction)."""
+def once(table: Table, *identity: str, without: str = "", returning: str = "") -> Statement:
+    """Insert where no row has the same identity; row count or column tell (an error would end PostgreSQL's transaction)."""
     values: dict[str, BindParameter[Any]] = {c.name: bindparam(c.name) for c in table.c if c.name != without}
     new = {dialect: insert(table).values(values) for dialect, insert in _INSERTS.items()}
-    return Statement({dialect: each.on_conflict_do_nothing(index_elements=identity) for dialect, each in new.items()})
+    quiet = {dialect: each.on_conflict_do_nothing(index_elements=identity) for dialect, each in new.items()}
+    return Statement({dialect: each.returning(table.c[returning]) if returning else each for dialect, each in quiet.items()})
 
 
 def upsert(table: Table, change: Change | None = None, where: Condition | None = None) -> Statement:

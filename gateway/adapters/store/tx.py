@@ -11,9 +11,12 @@ from gateway.adapters.store.archive import Archive
 from gateway.adapters.store.bank_books import BankBooks
 from gateway.adapters.store.clocks import Clocks
 from gateway.adapters.store.commands import Commands
+from gateway.adapters.store.day_books import DayBooks
+from gateway.adapters.store.debits import Debits
 from gateway.adapters.store.deliveries import Deliveries
 from gateway.adapters.store.heads import Heads
 from gateway.adapters.store.money import Money
+from gateway.adapters.store.nonces import Nonces
 from gateway.adapters.store.notices import Notices
 from gateway.adapters.store.outbox import Outbox
 from gateway.adapters.store.people import People
@@ -54,6 +57,9 @@ class StoreTx(
     Deliveries,
     UplinkMemory,
     BankBooks,
+    DayBooks,
+    Debits,
+    Nonces,
 ):
     """All of a transaction. Errors of the database itself are raised as Unavailable."""
 
