@@ -202,7 +202,7 @@ async def test_what_is_no_sound_backup_is_refused_and_changes_nothing(tmp_path: 
         other.write_text(town.config.read_text().replace('"G1"', '"G2"'))
         (await wattgate("restore-backup", out, "-c", other, "--replace")).refused("of gateway G1, not of G2")
         assert store.read_bytes() == before
-        assert {file.name for file in town.data.iterdir()} <= {"wattgate.db", "lock", "operator.token"}
+        assert {file.name for file in town.data.iterdir()} <= {"wattgate.db", "lock", "operator.token", "identity.jwk"}
         (town.data / "wattgate.db.restoring").touch()
         (await wattgate("run", "-c", town.config)).refused("was interrupted: run `wattgate restore-backup` again")
         assert (await wattgate("restore-backup", out, "-c", town.config)).code == 0

@@ -142,6 +142,7 @@ class Session:
         self._raw = connection.connection.driver_connection
         self._cursor = self._raw.cursor()  # type: ignore[union-attr]
         self._ended = False
+        self._asked = False
         self._unmarked = False
         self._late: frozenset[str] = frozenset()
         self._write_late: Callable[[], None] | None = None
@@ -228,8 +229,9 @@ class Session:
         self._unmarked = False
 
     def alive(self) -> bool:
-        """Whether the transaction that this session began is still there, by the driver's word."""
-        self._ended = self._ended or not self._database.in_transaction(self._raw)
+        """Whether the transaction that this session began is still there, by the driver's word; PostgreSQL's begins with the first
+        statement."""
+        self._ended = self._ended or (self._asked and not self._database.in_transaction(self._raw))
         return not self._ended
 
     def end(self) -> None:
@@ -247,6 +249,7 @@ class Session:
     def _guard(self, execute: Callable[[str, Any], object], sql: str, values: object) -> None:
         if self._ended:  # outside its transaction a statement would commit alone
             raise Unavailable(self.trouble.sentence if self.trouble else "the transaction is over")
+        self._asked = True
         try:
             if self._unmarked:
                 self._cursor.execute("SAVEPOINT one")

@@ -629,6 +629,10 @@ class TransactionContract:
         store.write_now(usecase)
         assert store.read_now(lambda tx: tx.meta("after")) == "yes"
 
+    def test_a_query_that_asks_nothing_is_answered(self, store: Store) -> None:
+        assert store.read_now(lambda tx: 7) == 7
+        assert store.write_now(lambda tx: 8) == 8
+
     def test_queries_cannot_write(self, store: Store) -> None:
         with pytest.raises(Unavailable):
             store.read_now(lambda tx: tx.set_meta("k", "v"))
