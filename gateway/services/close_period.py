@@ -59,7 +59,8 @@ def begin_balance(tx: Tx, before_ms: int) -> Balancing | None:
 def go_on(tx: Tx, work: Balancing, entries: int) -> Balanced | None:
     """Recompute so many entries more; the books when they are at the end. Reads only. CannotClose where they are not sound."""
     walk = work.walk
-    walk.tx, target = tx, min(work.upto, walk.number + entries)
+    walk.tx = walk.banks.tx = tx
+    target = min(work.upto, walk.number + entries)
     walk.walk(target)
     if walk.finding is not None:
         raise CannotClose(walk.finding)

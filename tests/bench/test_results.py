@@ -26,7 +26,7 @@ def test_a_section_is_replaced_and_the_others_stay(tmp_path: Path, monkeypatch: 
 
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["nothing"]) == 2
-    assert "no benchmark is called nothing; there are: bench_credit" in capsys.readouterr().err
+    assert "no benchmark is called nothing; there are: bench_bank, bench_central" in capsys.readouterr().err
 
 
 def test_what_is_compared_gives_the_value() -> None:
@@ -50,6 +50,6 @@ def test_percentiles_are_of_what_was_measured() -> None:
 
 def test_the_committed_results_hold_every_benchmark() -> None:
     text = run.RESULTS.read_text()
-    for name in ("dlt645", "gateway", "ledger", "line", "money", "sim", "store"):
+    for name in ("central", "dlt645", "gateway", "ledger", "light", "line", "money", "sim", "store"):
         assert f"## {name}\n" in text
     assert "times" in text

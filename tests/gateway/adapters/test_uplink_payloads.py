@@ -81,7 +81,7 @@ def test_a_result() -> None:
     }
     topic, fields = sent(Topic.RESULT, "c-1", body)
     assert topic == "wattgate/v1/G1/up/result/c-1"
-    assert fields == body | {"at": "2026-11-21T12:00:00.000Z"}
+    assert fields == body | {"at": "2026-11-21T12:00:00.000Z", "answer": {}, "code": None}
 
 
 BROKEN: tuple[tuple[Topic, str, dict[str, Json], str], ...] = (
