@@ -126,7 +126,7 @@ async def test_a_command_is_followed_to_its_end(tmp_path: Path) -> None:
         (("send", "cut", "M1", "--gateway", "G1"), "127.0.0.1", "a cut names its cause"),
         (("send", "restore", "M1", "--gateway", "G1"), "10.0.0.7", "go only over a broker on loopback"),
         (("send", "restore", "M 1", "--gateway", "G1"), "127.0.0.1", "this command is wrong"),
-        (("send", "restore", "M1", "--gateway", "G1"), "127.0.0.1", "the command was not sent"),
+        (("send", "restore", "M1", "--gateway", "G1"), "127.0.0.1", "cannot be reached: not everything was sent"),
     ),
 )
 async def test_what_cannot_be_sent_is_one_sentence(tmp_path: Path, words: tuple[str, ...], host: str, sentence: str) -> None:

@@ -145,36 +145,37 @@ class MemoryBank:
         undone = self.kept_bank_reversals.get(payment.identity)
         return undone is not None and undone.origin is Origin.RESOLUTION and undone.state is ReversalState.DONE
 
-    def _day(self, bank: str, date: str) -> list[tuple[DayKey, DayLine]]:
+    def _day(self, bank: str, date: str) -> list[tuple[DayKey, DayLine, int]]:
+        """Lines, each with what it adds, in micro-units."""
         found = []
         for who, payment in self._money.payments.items():
             if (who.bank, payment.accounting_date) == (bank, date) and payment.entry is not None and not self._aside(payment):
                 amount = format_money(payment.amount_micro, payment.currency)
                 line = DayLine(who.serial, payment.account, amount, payment.currency, day_file.TOPUP, "", payment.paid_at,
                                payment.channel, who.institution)  # fmt: skip
-                found.append((DayKey(0, who.institution, who.scope, who.serial), line))
+                found.append((DayKey(0, who.institution, who.scope, who.serial), line, payment.amount_micro))
         for who, undone in self.kept_bank_reversals.items():
             of_day = (who.bank, undone.accounting_date) == (bank, date)
             if of_day and undone.state is ReversalState.DONE and undone.origin is Origin.BANK:
                 amount = format_money(undone.amount_micro, undone.currency)
                 line = DayLine(undone.reversal_serial, undone.account, amount, undone.currency, day_file.REVERSAL, who.serial,
                                undone.requested_at, "", who.institution)  # fmt: skip
-                found.append((DayKey(1, who.institution, who.scope, who.serial), line))
+                found.append((DayKey(1, who.institution, who.scope, who.serial), line, -undone.amount_micro))
         for who, given in self.kept_refunds.items():
             if (who.bank, given.accounting_date) == (bank, date) and given.state is RefundState.PAID:
                 amount = format_money(given.amount_micro, given.currency)
                 line = DayLine(who.serial, given.account, amount, given.currency, day_file.REFUND, given.original.serial,
                                day_file.moment(given.at_ms), "", who.institution)  # fmt: skip
-                found.append((DayKey(2, who.institution, who.scope, who.serial), line))
+                found.append((DayKey(2, who.institution, who.scope, who.serial), line, -given.amount_micro))
         return sorted(found, key=lambda each: each[0])
 
     def day_lines(self, bank: str, accounting_date: str, after: DayKey | None, limit: int) -> Sequence[tuple[DayKey, DayLine]]:
-        return [each for each in self._day(bank, accounting_date) if after is None or each[0] > after][:limit]
+        return [(key, line) for key, line, _ in self._day(bank, accounting_date) if after is None or key > after][:limit]
 
     def day_totals(self, bank: str, accounting_date: str) -> tuple[int, Mapping[str, int]]:
         lines, sums = self._day(bank, accounting_date), dict[str, int]()
-        for _, line in lines:
-            sums[line.currency] = sums.get(line.currency, 0) + line.cents * 10_000
+        for _, line, micro in lines:
+            sums[line.currency] = sums.get(line.currency, 0) + micro
         return len(lines), sums
 
     def _counted(self, bank: str, date: str, currency: str, **more: str) -> Counted:
