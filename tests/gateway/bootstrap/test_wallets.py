@@ -14,7 +14,7 @@ GOOD = """
 id = "g"
 
 [security]
-url = "http://127.0.0.1:9000/crypto"
+url = 'http://127.0.0.1:9000/crypto'
 
 [[line]]
 id = "a"
