@@ -50,7 +50,7 @@ def said(tmp_path: Path, text: str) -> list[str]:
 
 def test_a_good_one_is_good(tmp_path: Path) -> None:
     assert said(tmp_path, GOOD) == []
-    alone = GOOD.replace('[security]\nurl = "http://127.0.0.1:9000/crypto"\n', "")
+    alone = GOOD.replace("[security]\nurl = 'http://127.0.0.1:9000/crypto'\n", "")
     private = alone.replace("dlt645-prepaid", "dlt645-prepaid-private")
     assert said(tmp_path, private.replace('customer = "000000004711"\n', "")) == []
 
@@ -59,7 +59,7 @@ def test_a_good_one_is_good(tmp_path: Path) -> None:
     ("old", "new", "error"),
     [
         ("dlt645-prepaid", "dlt645-single", "has no wallet in its profile dlt645-single"),
-        ('[security]\nurl = "http://127.0.0.1:9000/crypto"\n', "", "name a crypto service in [security] url"),
+        ("[security]\nurl = 'http://127.0.0.1:9000/crypto'\n", "", "name a crypto service in [security] url"),
         ('customer = "000000004711"\n', "", "name it as `customer`, 12 digits"),
         ('price = "0.5283"', 'price = "0.52835"', "prices finer than 0.0001"),
         ('account = "A"\n', "", "money in a meter needs exactly one, and it has 0"),
