@@ -50,6 +50,6 @@ def test_percentiles_are_of_what_was_measured() -> None:
 
 def test_the_committed_results_hold_every_benchmark() -> None:
     text = run.RESULTS.read_text()
-    for name in ("central", "dlt645", "gateway", "ledger", "light", "line", "money", "sim", "store"):
+    for name in ("central", "credit", "dlt645", "gateway", "ledger", "light", "line", "money", "sim", "store"):
         assert f"## {name}\n" in text
     assert "times" in text
