@@ -7,9 +7,9 @@ from fastapi import FastAPI
 from gateway.adapters.http.auth import OperatorAuth
 from gateway.adapters.http.counter_api import CounterApi
 from gateway.bootstrap.two_people import House
-from gateway.domain.bank_terms import PartnerTerms
+from gateway.domain.bank_terms import COUNTER, PartnerTerms
 from gateway.domain.requests import TopUp
-from gateway.services.counter_topup import COUNTER, counter_topup
+from gateway.services.counter_topup import counter_topup
 from gateway.services.ports import TopUpOutcome, Tx
 
 

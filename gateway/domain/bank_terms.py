@@ -14,6 +14,10 @@ from zoneinfo import ZoneInfo
 
 NOON_MIN = 12 * 60
 
+COUNTER, AT_METER = "counter", "at-meter"
+OURS = frozenset({COUNTER, AT_METER})
+"""Ids under which we book ourselves: money at the counter, and a purchase that was found in a meter. No bank is called so."""
+
 QUERY, TOPUP, REVERSAL, REFUND, RECONCILE, SETTLE = "query", "topup", "reversal", "refund", "reconcile", "settle"
 SCOPES = frozenset({QUERY, TOPUP, REVERSAL, REFUND, RECONCILE, SETTLE})
 """What a bank may be allowed to ask; quotes are part of `query`."""

@@ -7,9 +7,6 @@ from gateway.domain.units import format_money
 from gateway.services.apply_topup import apply_topup
 from gateway.services.ports import Site, TopUpOutcome, TopUpVerdict, Tx
 
-COUNTER = "counter"
-"""The bank in a payment's identity: the receipt's number is unique within it."""
-
 
 def counter_topup(tx: Tx, topup: TopUp, who: str, site: Site, now_ms: int) -> TopUpOutcome:
     """`apply_topup`, with who took the money in the audit log. who: as it names people."""

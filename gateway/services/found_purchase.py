@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from gateway.domain.bank_terms import AT_METER
 from gateway.domain.meters import Account
 from gateway.domain.requests import PaymentIdentity, TopUp
 from gateway.domain.wallet_mirror import FEN, Span
@@ -16,7 +17,7 @@ from gateway.services.apply_topup import apply_topup
 from gateway.services.money_held import held
 from gateway.services.ports import Site, TopUpVerdict, Tx
 
-AT_METER, TOKEN = "at-meter", "token"
+TOKEN = "token"
 """The bank and channel of such payments: whoever sold the token or wrote the card owes us for it, under one name."""
 
 MOST_LOOKED_AT = 10

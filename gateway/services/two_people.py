@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from gateway.domain.approvals import RELEASE, Approval, Decision
+from gateway.domain.bank_terms import COUNTER
 from gateway.domain.events import Json
 from gateway.domain.requests import PaymentIdentity, SupplyOrder, TopUp
 from gateway.domain.supply import Verb
@@ -29,9 +30,6 @@ BATCH, CREDIT, PLAN = "cut_batch", "credit", "plan"
 
 BATCH_MOST = 10
 """More cuts than this in one order need a second person (prepayment.md 6)."""
-
-COUNTER = "counter"
-"""The bank of a credit that neither a bank's serial nor a counter's receipt stands for: two people do."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

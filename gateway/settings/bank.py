@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, field_validator, model_validator
 
 from gateway.domain import bank_terms
 from gateway.domain.bank_terms import PartnerTerms, SerialScope
@@ -129,6 +129,13 @@ class Partner(Table):
     per_second: Annotated[int, Field(ge=1, le=10_000)] = PER_SECOND
     per_minute: Annotated[int, Field(ge=1, le=600_000)] = PER_MINUTE
     client_certificate: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _not_ours(cls, name: str) -> str:
+        if name in bank_terms.OURS:
+            raise ValueError(f"{name} is how we book by ourselves: name the bank otherwise")
+        return name
 
     def terms(self, zone: str) -> PartnerTerms:
         """In the domain's words. zone: of banks that name none."""

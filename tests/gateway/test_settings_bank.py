@@ -70,6 +70,7 @@ def test_everything_that_can_be_agreed(tmp_path: Path) -> None:
         (BANK + NORTH + NORTH.replace("north-1", "north-2"), "partner north: is there twice"),
         (BANK + NORTH + NORTH.replace('"north"', '"south"'), "key north-1: is there twice"),
         (BANK + NORTH.replace(X, "short"), "public is the x of an Ed25519 JWK"),
+        (BANK + NORTH.replace('"north"', '"at-meter"'), "at-meter is how we book by ourselves: name the bank otherwise"),
         (BANK + NORTH + 'file = "key.pem"\n', "name either public or file"),
         (BANK + NORTH + 'algorithm = "hmac-sha256"\n', "stands in a file of mode 0600, never here"),
         (BANK + NORTH + 'algorithm = "sm2-sm3"\n', "is an SM2 key in hex"),

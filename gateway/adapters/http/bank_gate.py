@@ -26,7 +26,7 @@ from gateway.adapters.http.problems import Problem, unavailable
 from gateway.adapters.http.server import CLIENT_NAMES
 from gateway.adapters.http.views import PROBLEM_DOCUMENT
 from gateway.adapters.identity import Identity
-from gateway.domain.bank_terms import SCOPES, PartnerTerms
+from gateway.domain.bank_terms import OURS, SCOPES, PartnerTerms
 from gateway.domain.nonces import Claim, NonceUsed
 from gateway.services.ports import Unavailable
 from protocols.bank import signatures
@@ -142,6 +142,8 @@ class BankGate:
         bank = request.headers.get("x-bank", "demo")
         if not BANK_ID.fullmatch(bank):
             raise Problem("invalid", "x-bank: an id of a bank is 1 to 64 letters, digits, _ or -", field="x-bank")
+        if bank in OURS:
+            raise Problem("invalid", f"x-bank: {bank} is how we book by ourselves, and no bank", field="x-bank")
         known = banks.banks.get(bank)
         terms = PartnerTerms(bank, banks.zone) if known is None else known.terms
         return BankCaller(bank, "", SCOPES if known is None else known.scopes, terms)

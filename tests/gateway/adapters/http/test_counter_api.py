@@ -8,9 +8,10 @@ import httpx2
 
 from gateway.adapters.http.counter_api import CounterApi
 from gateway.domain import ledger
+from gateway.domain.bank_terms import COUNTER
 from gateway.domain.people import Role
 from gateway.domain.requests import TopUp
-from gateway.services.counter_topup import COUNTER, counter_topup
+from gateway.services.counter_topup import counter_topup
 from gateway.services.ports import TopUpOutcome
 from tests.gateway.adapters.http.doors import Door, bearer, client
 from tests.gateway.adapters.http.paying import PAY

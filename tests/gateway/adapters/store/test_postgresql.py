@@ -40,7 +40,7 @@ class TestPostgresql(StoreContract, KeptContract):
         answers = await asyncio.gather(*map(store.write, (add, lose, add)), return_exceptions=True)
         assert all(isinstance(answer, Unavailable) for answer in answers[1:]), answers
         assert await store.write(add) == 2 + isinstance(answers[0], int)
-        with pytest.raises(Exception, match="terminat|is lost"):
+        with pytest.raises(Exception, match=r"terminat|is lost"):
             await store.read(lose)
         assert await store.read(lambda tx: tx.outbox_state().last) == 2 + isinstance(answers[0], int)
 
