@@ -158,7 +158,7 @@ def recover(tx: Tx, site: Site, now_ms: int, lines: Collection[str] | None = Non
         settled_ms = command.changed_ms + _meter(tx, command).settle_ms
         read_at_ms = settled_ms if command.changed_ms <= now_ms < settled_ms else now_ms
         again = replace(command, readbacks=0)
-        if command.state is CommandState.SENT and command.verb is not Verb.CUT:  # it may never have left: that is no switch's fault
+        if command.state is CommandState.SENT:  # it may never have left: that is no switch's fault, and its expiry bounds it
             again = replace(again, attempts=max(1, command.attempts - 1))
         step(tx, again, CommandEvent.RESTARTED, now_ms, reason="the gateway restarted", read_at_ms=read_at_ms)
     for account in tx.accounts():

@@ -272,6 +272,19 @@ def test_F5_an_expired_cut_is_dead_and_a_restore_whose_credit_stands_is_sent_aga
     assert house.carry_out(CLOSED).state == "verified"
 
 
+def test_F5_restarts_use_up_no_try_of_a_cut(house: House) -> None:
+    nearly(house)
+    owes(house)
+    for _ in range(MAX_ATTEMPTS + 2):
+        [cut] = house.open()
+        assert house.start(cut.id) is not None
+        house.restart()
+        for _ in range(2):  # seen closed twice: only then it is sent again
+            cut = house.look(cut, CLOSED)
+        assert cut.state == "queued"
+    cut_at_last(house)
+
+
 def test_F5_restarts_use_up_no_try_of_a_restore(house: House) -> None:
     nearly(house)
     owes(house)
