@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from firmware_sim.station import Station
+from gateway.domain.credit import NOT_DUE
 from gateway.domain.jobs import Answered, Group, Job, Outcome, ReadJob
 from gateway.domain.supply import CommandState
 from gateway.services.ports import Tx
@@ -244,7 +245,8 @@ class Auditor:
             read = book.heard_at >= since + 60
             limit = SHOWN_WITHIN_S if read or hold.finding else SHOWN_UNREAD_S
             alone = len(standing) == 1 and not self._in_window(book, now)
-            if now - since < limit or (dumb and not hold.finding) or (hold.name == "log" and not alone):
+            waits = hold.name == "log" and (not alone or NOT_DUE in told.held)  # what was announced is asked for the log when it is due
+            if now - since < limit or (dumb and not hold.finding) or waits:
                 continue
             if (hold.said and hold.said in told.held) or hold.finding in self._findings:
                 self.shown.add(hold.name)
