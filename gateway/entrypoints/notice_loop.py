@@ -30,6 +30,9 @@ BATCH = 200
 FAILING_AFTER = 3
 """Tries in a row for which a provider was not there: then it is a finding, and is asked with one notice at a time."""
 
+ALONE_AFTER = 8
+"""As many where all of them were for one customer: a phone that is off must not make all others wait."""
+
 FIRST_REST_S, LONGEST_REST_S = 30.0, 600.0
 """Between two tries of a provider that is not there; doubled each time. The notices behind spend none of their own tries."""
 
@@ -129,6 +132,7 @@ class Round:
     def __init__(self, store: Store, clock: WallClock) -> None:
         self._store, self._clock = store, clock
         self._missed, self._rest_until = 0, 0.0
+        self._missing: set[str] = set()
 
     async def serve(self, post: Post) -> None:
         """All that is due on this channel now."""
@@ -145,7 +149,7 @@ class Round:
                 return
             began = loop.time()
             verdicts = await asyncio.gather(*(self._one(post, notice, language) for notice, language in taken))
-            await self._judge(post, verdicts)
+            await self._judge(post, {notice.account for notice, _ in taken}, verdicts)
             await asyncio.sleep(max(0.0, began + len(taken) * 60 / post.per_minute - loop.time()))
 
     async def _take(self, post: Post, now_ms: int) -> Sequence[tuple[Notice, str]]:
@@ -169,13 +173,14 @@ class Round:
             except Unavailable:
                 await asyncio.sleep(STORE_S)
 
-    async def _judge(self, post: Post, verdicts: Sequence[Verdict]) -> None:
-        """Whether the provider is there at all: it is, where it took or refused any."""
+    async def _judge(self, post: Post, asked: set[str], verdicts: Sequence[Verdict]) -> None:
+        """Whether the provider is there at all: it is, where it took or refused any. asked: whom these were for."""
         if any(verdict.answer in (Answer.ACCEPTED, Answer.REFUSED) for verdict in verdicts):
-            self._missed = 0
+            self._missed, self._missing = 0, set()
             return
+        self._missing |= asked
         self._missed += sum(verdict.answer is Answer.LATER for verdict in verdicts)
-        if self._missed >= FAILING_AFTER:
+        if self._missed >= (FAILING_AFTER if len(self._missing) > 1 else ALONE_AFTER):
             rest_s = min(FIRST_REST_S * 2 ** min(self._missed - FAILING_AFTER, 10), LONGEST_REST_S)
             self._rest_until = asyncio.get_running_loop().time() + rest_s
             detail = verdicts[-1].detail

@@ -245,7 +245,8 @@ class Auditor:
             read = book.heard_at >= since + 60
             limit = SHOWN_WITHIN_S if read or hold.finding else SHOWN_UNREAD_S
             alone = len(standing) == 1 and not self._in_window(book, now)
-            waits = hold.name == "log" and (not alone or NOT_DUE in told.held)  # it asks for the log when it is due
+            last = NOT_DUE in told.held or "no-cut" in told.held  # the log is asked for when nothing else is in the way
+            waits = hold.name == "log" and (not alone or last)
             if now - since < limit or (dumb and not hold.finding) or waits:
                 continue
             if (hold.said and hold.said in told.held) or hold.finding in self._findings:
