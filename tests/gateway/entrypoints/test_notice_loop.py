@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import pytest
@@ -130,6 +130,18 @@ async def test_a_provider_that_hangs_holds_up_only_its_own() -> None:
     by_channel = {channel: [n.state for n in stand.notices() if n.channel == channel] for channel in ("sms", "mail")}
     assert set(by_channel["mail"]) == {NoticeState.ACCEPTED} and set(by_channel["sms"]) == {NoticeState.QUEUED}
     assert sms.most <= AT_ONCE and mail.most <= AT_ONCE
+
+
+@in_virtual_time
+async def test_a_phone_that_is_off_makes_nobody_else_wait() -> None:
+    sms = FakePost("sms", [*[AWAY] * 4, TAKEN])
+    stand = Stand(sms)
+    stand.tell(4)
+    other = replace(stand.account, id="A-2")
+    stand.store.tx.save_account(other)
+    notify.tell(stand.store.tx, other, "low", {"balance": "3.00"}, stand.clock.now_ms(), ("sms",))
+    await stand.run(10)
+    assert stand.states() == [*[NoticeState.QUEUED] * 4, NoticeState.ACCEPTED]
 
 
 @in_virtual_time
