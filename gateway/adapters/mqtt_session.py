@@ -20,6 +20,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.adapters.mqtt_broker import TAKEN_OVER, Broker, Tls, code_of, told
 from gateway.adapters.mqtt_receipts import Answer, NotTaken, Receipts
+from gateway.adapters.mqtt_socket import join
 
 __all__ = ["Arrival", "Broker", "Demands", "MqttSession", "NotTaken", "OnMessage", "Tls", "Words"]
 
@@ -331,6 +332,7 @@ class MqttSession:
             **self._version(),
         )
         client._client.disable_logger()  # it would be called twice a message
+        join(client._client)
         client._client.manual_ack_set(True)  # what is not handled yet when the connection is lost comes again
         client._client.on_connect = self._mind(client._client.on_connect)
         return client

@@ -45,6 +45,9 @@ class FakeClient:
         self._disconnected = asyncio.get_running_loop().create_future()
         self._client = self
 
+    def _create_socket(self) -> None:
+        raise AssertionError("nothing is connected here")
+
     def socket(self) -> None:
         return None
 
