@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from protocols.errors import RequestError
 
 ROOT = "wattgate/v1"
+
+TOPICS = 4096
+"""Topics remembered: those of the meters of one gateway; commands have each their own, and push out the oldest."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _ROOT = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,7}", re.ASCII)
@@ -75,9 +79,7 @@ class Topics:
 
     def up(self, gateway: str, kind: Up, subject: str) -> str:
         """Where a gateway sends a message of this class."""
-        if kind is Up.ANCHOR:
-            return f"{self.root}/{_checked(gateway)}/up/{kind.value}"
-        return f"{self.root}/{_checked(gateway)}/up/{kind.value}/{_checked(subject)}"
+        return _up(self.root, gateway, kind, "" if kind is Up.ANCHOR else subject)
 
     def down(self, gateway: str, kind: Down) -> str:
         """Where a gateway listens."""
@@ -116,6 +118,12 @@ class Topics:
             case ["status"]:
                 return StatusTopic(gateway)
         return None
+
+
+@lru_cache(TOPICS)
+def _up(root: str, gateway: str, kind: Up, subject: str) -> str:
+    below = f"{root}/{_checked(gateway)}/up/{kind.value}"
+    return below if kind is Up.ANCHOR else f"{below}/{_checked(subject)}"
 
 
 NATIVE = Topics()
