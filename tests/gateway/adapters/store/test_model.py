@@ -120,7 +120,8 @@ def boom(tx: Tx, model: Model) -> None:
 
 
 def vanish(tx: Tx, model: Model) -> None:
-    """What SQLite does on a full disk: the whole transaction is gone, without a word to anybody but this use case."""
+    """What SQLite does on a full disk: a statement ends the whole transaction, without a word to anybody but this use case."""
+    tx.entries(0, 1)
     tx._session._raw.execute("ROLLBACK")  # type: ignore[attr-defined]
 
 
