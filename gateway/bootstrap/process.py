@@ -106,7 +106,7 @@ from gateway.services.order_supply import order_supply
 from gateway.services.plan import LinePlan
 from gateway.services.ports import DiskLow, Essential, Site, SupplyAnswer, TopUpOutcome, Tx, Unavailable
 from gateway.services.run_command import recover
-from gateway.services.take_topup import take_topup
+from gateway.services.take_topup import taking
 from gateway.services.write_limits import record_setting, start_setting
 from gateway.settings import Settings
 
@@ -301,7 +301,7 @@ class Gateway:
 
     async def topup(self, topup: TopUp, claim: Claim | None = None) -> TopUpOutcome:
         """A payment, under its nonce; the line looks for its restore before every poll."""
-        outcome = await self.write(lambda tx: take_topup(tx, topup, claim, self.site(), self.clock.now_ms()))
+        outcome = await self.write(taking(topup, claim, self.site, self.clock.now_ms))
         self.vitals.count_topup(outcome.verdict.value)
         self._wake.notify()
         return outcome

@@ -19,6 +19,7 @@ from gateway.domain.jobs import Want
 from gateway.domain.ledger import JournalRow, PostedEntry
 from gateway.domain.meters import Account, Meter
 from gateway.domain.no_cut import NoCutCalendar
+from gateway.domain.nonces import Claim
 from gateway.domain.notices import Notice, NoticeState
 from gateway.domain.people import Person
 from gateway.domain.period_use import PeriodUse
@@ -462,6 +463,18 @@ class Essential(Generic[T]):
 
     def __init__(self, usecase: Callable[[Tx], T]) -> None:
         self._usecase = usecase
+
+    def __call__(self, tx: Tx) -> T:
+        return self._usecase(tx)
+
+
+class Foreseen(Generic[T]):
+    """A use case that names beforehand the payment and the nonce it will look for, so that a batch looks once for all of them."""
+
+    __slots__ = ("_usecase", "claim", "payment")
+
+    def __init__(self, usecase: Callable[[Tx], T], payment: PaymentIdentity, claim: Claim | None) -> None:
+        self._usecase, self.payment, self.claim = usecase, payment, claim
 
     def __call__(self, tx: Tx) -> T:
         return self._usecase(tx)

@@ -15,14 +15,14 @@ from gateway.adapters.identity import identity_of
 from gateway.adapters.store import Store
 from gateway.domain.bank_terms import PartnerTerms
 from gateway.domain.credit import CreditPolicy
-from gateway.domain.meters import Account, Meter, SwitchKind
+from gateway.domain.meters import Account, Contact, Meter, SwitchKind
 from gateway.domain.nonces import Claim
 from gateway.domain.records import Payment
 from gateway.domain.requests import TopUp
 from gateway.services.apply_topup import MOST_BALANCE_MICRO, masked
 from gateway.services.ports import Site, TopUpOutcome, TopUpVerdict, Tx
 from gateway.services.spend_nonce import spend
-from gateway.services.take_topup import take_topup
+from gateway.services.take_topup import taking
 from protocols.bank.signatures import BankKey
 from tests.gateway.price_lists import flat
 
@@ -37,7 +37,7 @@ async def serve(what: str, folder: Path, now_ms: int, url: str, keys: Mapping[st
     store.write_now(lambda tx: _street(tx, accounts))
 
     async def pay(topup: TopUp, claim: Claim | None) -> TopUpOutcome:
-        return await store.write(lambda tx: take_topup(tx, topup, claim, site, now_ms))
+        return await store.write(taking(topup, claim, lambda: site, lambda: now_ms))
 
     receipt = '{"receipt_no":"' + "x" * 400 + '"}'
 
@@ -67,4 +67,4 @@ def _street(tx: Tx, accounts: int) -> None:
     for n in range(accounts):
         tx.save_account(Account(f"A-{n}", f"Holder {n}", "CNY", "flat", CreditPolicy(0)))
         meter = Meter(f"m{n}", "bus", str(n), "dlt645-2007", "x", f"A-{n}", f"p{n}", SwitchKind.INTERNAL, "bus")
-        tx.save_meter(replace(meter, max_power_w=10**9))
+        tx.save_meter(replace(meter, max_power_w=10**9, observed=Contact.CLOSED, desired=Contact.CLOSED))  # as its polls show

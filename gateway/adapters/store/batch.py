@@ -79,6 +79,7 @@ def _transaction(database: Database, usecases: Sequence[UseCase], kept: Kept) ->
         session = Session(database, connection, writing=True)
         try:
             tx = WriterTx(session, kept)
+            tx.foresee(usecases)
             answers = [_one(session, tx, usecase, alone=len(usecases) == 1) for usecase in usecases]
             tx.flush()
             _still_there(session)

@@ -6,7 +6,7 @@ written since: on SQLite the file says so, on PostgreSQL every transaction begin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -14,13 +14,15 @@ from gateway.adapters.store.heads import HeadsMark
 from gateway.adapters.store.later import Later, LaterMark
 from gateway.adapters.store.statements import Session
 from gateway.adapters.store.tx import StoreTx
+from gateway.domain.bank_acts import ClosedDay
 from gateway.domain.ledger import PostedEntry
 from gateway.domain.meters import Account, Meter
 from gateway.domain.period_use import PeriodUse
 from gateway.domain.price_list import Tariff
 from gateway.domain.readings import Billing
+from gateway.domain.records import Counted
 from gateway.domain.supply import Command
-from gateway.services.ports import Unavailable
+from gateway.services.ports import Foreseen, Unavailable
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -47,6 +49,8 @@ class Kept:
     balances: dict[tuple[str, str], int] = field(default_factory=dict)
     open: dict[tuple[str | None, str | None], tuple[Command, ...]] = field(default_factory=dict)
     metas: dict[str, str | None] = field(default_factory=dict)
+    closed_days: dict[tuple[str, str], ClosedDay | None] = field(default_factory=dict)
+    takings: dict[tuple[str, str, str], Counted | None] = field(default_factory=dict)
 
     def begin(self, stamp: object) -> None:
         """A transaction begins in a store of this state; another state than at the end of the last one is another's doing."""
@@ -58,7 +62,7 @@ class Kept:
         """Nothing is known."""
         for kind in (self.accounts, self.meters, self.meters_of, self.price_lists):
             kind.clear()
-        for state in (self.uses, self.billings, self.balances, self.open, self.metas):
+        for state in (self.uses, self.billings, self.balances, self.open, self.metas, self.closed_days, self.takings):
             state.clear()
 
 
@@ -69,8 +73,16 @@ class WriterTx(StoreTx):
         super().__init__(session)
         self._kept = kept
         self._laters: tuple[Later, ...] = (
-            *self._books, self._new_readings, self._new_items, self._new_billings, self._new_uses, self._new_rows, self._new_events,
+            *self._books, self._new_nonces, self._new_readings, self._new_items, self._new_billings, self._new_uses, self._new_rows,
+            self._new_events,
         )  # fmt: skip
+
+    def foresee(self, usecases: Iterable[object]) -> None:
+        """Looks at once for what these use cases name beforehand; to be called before the first of them runs."""
+        named = [each for each in usecases if isinstance(each, Foreseen)]
+        if named:
+            self.foresee_payments([each.payment for each in named])
+            self.foresee_nonces([each.claim for each in named if each.claim is not None])
 
     def mark(self) -> Mark:
         """What is counted and put off now, to come back to."""
@@ -178,17 +190,32 @@ class WriterTx(StoreTx):
 
     def meta(self, key: str) -> str | None:
         if key not in self._kept.metas:
-            self._know_meta(key, super().meta(key))
+            _know(self._kept.metas, key, super().meta(key))
         return self._kept.metas[key]
 
     def set_meta(self, key: str, value: str) -> None:
         super().set_meta(key, value)
-        self._know_meta(key, value)
+        _know(self._kept.metas, key, value)
 
-    def _know_meta(self, key: str, value: str | None) -> None:
-        if len(self._kept.metas) >= MOST_KEPT:
-            self._kept.metas.clear()
-        self._kept.metas[key] = value
+    def closed_day(self, bank: str, accounting_date: str) -> ClosedDay | None:
+        key = bank, accounting_date
+        if key not in self._kept.closed_days:
+            _know(self._kept.closed_days, key, super().closed_day(*key))
+        return self._kept.closed_days[key]
+
+    def close_day(self, day: ClosedDay) -> None:
+        super().close_day(day)
+        self._kept.closed_days.clear()
+
+    def takings(self, bank: str, accounting_date: str, part: str) -> Counted | None:
+        key = bank, accounting_date, part
+        if key not in self._kept.takings:
+            _know(self._kept.takings, key, super().takings(*key))
+        return self._kept.takings[key]
+
+    def save_takings(self, bank: str, accounting_date: str, part: str, takings: Counted) -> None:
+        super().save_takings(bank, accounting_date, part, takings)
+        _know(self._kept.takings, (bank, accounting_date, part), takings)
 
     def open_commands(self, *, line: str | None = None, meter: str | None = None) -> Sequence[Command]:
         known = self._kept.open.get((line, meter))
@@ -204,6 +231,13 @@ class WriterTx(StoreTx):
     def save_command(self, command: Command) -> None:
         super().save_command(command)
         self._kept.open.clear()
+
+
+def _know(kind: dict[K, V | None], key: K, value: V | None) -> None:
+    """Remember a value, also that there is none."""
+    if len(kind) >= MOST_KEPT:
+        kind.clear()
+    kind[key] = value
 
 
 def _keep(kind: dict[K, V], key: K, value: V | None) -> V | None:

@@ -14,7 +14,7 @@ from gateway.adapters.store import schema
 from gateway.adapters.store.codec import decode, encode
 from gateway.adapters.store.heads import JOURNAL, Heads
 from gateway.adapters.store.later import Later, Values
-from gateway.adapters.store.statements import Part, Row, Rows, Session, Statement, Value
+from gateway.adapters.store.statements import Lookup, Part, Row, Rows, Session, Statement, Value
 from gateway.domain.ledger import Entry, EntryKind, JournalRow, Leg, PostedEntry, booked
 from gateway.domain.records import BankDay, Paid, Payment
 from gateway.domain.requests import PaymentIdentity
@@ -97,6 +97,7 @@ PAYMENT = Statement(
     )
 )
 PAID = Statement(select(*(_p[name] for name in Paid._fields)).where(_p.entry > bindparam("after"), _p.entry <= bindparam("upto")))
+PAID_UNDER = Lookup(select(schema.payment), (_p.bank, _p.institution, _p.scope, _p.serial))
 _days = (_p.bank, _p.accounting_date, _p.currency)
 PAID_BY_DAY = Statement(select(*_days, func.sum(_p.amount_micro)).where(_p.entry.is_not(None)).group_by(*_days))
 
@@ -224,9 +225,17 @@ class Money(Part):
     def balances(self) -> Mapping[tuple[str, str], int]:
         return {(currency, account): micro for currency, account, micro in self._session.rows(BALANCES)}
 
+    def foresee_payments(self, identities: Sequence[PaymentIdentity]) -> None:
+        """Looks for all of these at once, before anything is booked; those that are not there are not looked for again."""
+        asked = [(each.bank, each.institution, each.scope, each.serial) for each in identities]
+        known = {_payment(row).identity for row in self._session.look_up(PAID_UNDER, asked)}
+        self._absent.update(each for each in identities if each not in known)
+
     def payment(self, identity: PaymentIdentity) -> Payment | None:
         if (fresh := self._fresh.get(identity)) is not None:
             return fresh
+        if identity in self._absent:
+            return None
         row = self._session.beside(
             PAYMENT, bank=identity.bank, institution=identity.institution, scope=identity.scope, serial=identity.serial
         )

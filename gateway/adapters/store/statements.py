@@ -7,9 +7,10 @@ All columns are integers, text and flags, so no result processing is lost. The t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Insert, Table, Update, bindparam
+from sqlalchemy import BindParameter, Column, Insert, Select, Table, Update, and_, bindparam, or_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.sql import visitors
@@ -128,6 +129,31 @@ class Rows:
         return known
 
 
+class Lookup:
+    """A query for the rows of several identities by one statement: those of these columns have the values of one of them.
+
+    Reason: as for Rows; a payment alone would look for its serial and for its nonce.
+    """
+
+    __slots__ = ("_columns", "_query", "_statements", "most")
+
+    def __init__(self, query: Select[Any], columns: Sequence[Column[Any]]) -> None:
+        self._query, self._columns = query, tuple(columns)
+        self.most = 1 << ((MOST_PARAMETERS // len(columns) // 2).bit_length() - 1)
+        self._statements: dict[int, tuple[Statement, tuple[str, ...]]] = {}
+
+    def of(self, count: int) -> tuple[Statement, tuple[str, ...]]:
+        """The statement for so many identities, and the names of its parameters one identity after the other."""
+        known = self._statements.get(count)
+        if known is None:
+            names = tuple(tuple(f"{column.name}_{n}" for column in self._columns) for n in range(count))
+            same = (
+                and_(*(column == bindparam(name) for column, name in zip(self._columns, each, strict=True))) for each in names
+            )
+            known = self._statements[count] = (Statement(self._query.where(or_(*same))), tuple(chain(*names)))
+        return known
+
+
 class Session:
     """A transaction seen from its statements: runs them, and knows when the database has ended it by itself.
 
@@ -210,6 +236,19 @@ class Session:
             in_order = compiled.order == names  # as SQLite takes them; PostgreSQL's driver by their names
             self._guard(self._cursor.execute, compiled.sql, flat if in_order else dict(zip(names, flat, strict=True)))
             start += count
+
+    def look_up(self, lookup: Lookup, identities: Sequence[tuple[Value, ...]]) -> list[Row]:
+        """The rows of these identities, which surely do not wait; by few forms of the statement: some are asked for twice."""
+        found: list[Row] = []
+        for start in range(0, len(identities), lookup.most):
+            asked = [*identities[start : start + lookup.most]]
+            count = 1 << (len(asked) - 1).bit_length()
+            statement, names = lookup.of(count)
+            flat = chain(*asked, *[asked[-1]] * (count - len(asked)))
+            compiled = statement.on(self._dialect)
+            self._guard(self._cursor.execute, compiled.sql, compiled.arguments(dict(zip(names, flat, strict=True))))
+            found += self._cursor.fetchall()
+        return found
 
     def mark(self) -> None:
         """What follows can be undone by itself. The savepoint is set at the first statement: a reading often needs none."""

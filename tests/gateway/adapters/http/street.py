@@ -43,7 +43,7 @@ from gateway.services.order_supply import order_supply
 from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome
 from gateway.services.record_reading import record_reading
 from gateway.services.spend_nonce import spend
-from gateway.services.take_topup import take_topup
+from gateway.services.take_topup import taking
 from tests.gateway.price_lists import flat
 
 NOON_MS = 1_795_233_600_000  # 2026-11-21T04:00:00Z, noon in Shanghai
@@ -173,7 +173,7 @@ class Street:
         if self.broken is not None:
             raise self.broken
         site = replace(SITE, banks={id: bank.terms for id, bank in self.banks.banks.items()}, seal=self.identity.seal)
-        return await self.store.write(lambda tx: take_topup(tx, topup, claim, site, self.now_ms))
+        return await self.store.write(taking(topup, claim, lambda: site, self.clock))
 
     async def spend(self, claim: Claim) -> None:
         await self.store.write(lambda tx: spend(tx, claim, self.now_ms))

@@ -14,6 +14,7 @@ from gateway.adapters.store import Store
 from gateway.services.ports import Tx, Unavailable
 from tests.gateway.adapters.store import rows
 from tests.gateway.adapters.store.contract import Boom, StoreContract, archive
+from tests.gateway.adapters.store.foreseen_contract import ForeseenContract
 from tests.gateway.adapters.store.kept_contract import KeptContract
 
 
@@ -22,7 +23,7 @@ def another(postgres_url: str) -> Callable[[], Store]:
     return lambda: Store.open(postgres_url)
 
 
-class TestPostgresql(StoreContract, KeptContract):
+class TestPostgresql(StoreContract, KeptContract, ForeseenContract):
     @pytest.fixture
     def store(self, postgres_url: str) -> Iterator[Store]:
         with Store.open(postgres_url) as store:
