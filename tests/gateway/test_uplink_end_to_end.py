@@ -177,4 +177,4 @@ def cut(session: MqttSession) -> None:
     """The wire is cut, nothing is said."""
     client = session._client
     assert client is not None
-    client._client.socket().shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+    client._client.socket()._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
