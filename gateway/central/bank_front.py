@@ -7,33 +7,52 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import date
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from fastapi import APIRouter, Path
+from pydantic import BaseModel
 from sqlalchemy import Connection
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
-from gateway.adapters.http.bank_caller import BankCaller, caller_of
-from gateway.adapters.http.bank_gate import BankGate, bank_router
-from gateway.adapters.http.bank_topups import TopUpForm
+from gateway.adapters.http.bank_answers import Answers, asking, problems, sending
+from gateway.adapters.http.bank_books_api import ReversalView, reversal_answer, who
+from gateway.adapters.http.bank_caller import BankCaller, anybody, caller_of
+from gateway.adapters.http.bank_forms import (
+    Day,
+    Institution,
+    QuoteForm,
+    RefundForm,
+    ResolutionForm,
+    ReversalForm,
+    Serial,
+    SettlementForm,
+    day_of,
+    moment_of,
+    money,
+)
+from gateway.adapters.http.bank_gate import ASKED, BankGate, bank_router
+from gateway.adapters.http.bank_keys import JwkSet
+from gateway.adapters.http.bank_topups import BODY, Envelope, TopUpForm, envelope, stored_problem, topup_of
 from gateway.adapters.http.body import checked, read_object
-from gateway.adapters.http.problems import KINDS, Problem, unavailable
-from gateway.central import orders, payments, report
+from gateway.adapters.http.problems import Problem, unavailable
+from gateway.adapters.http.views import as_json
+from gateway.central import bank_limits, nonces, orders, payments, receipts, report
 from gateway.central.accounts import Accounts, KnownAccount
-from gateway.central.orders import Signer
-from gateway.central.payments import Booked, Outcome, Refusal
+from gateway.central.bank_days import BankDays
+from gateway.central.payments import Asked, Booked, Desk, Outcome, Refusal
+from gateway.central.reversals import BadReversal, reverse
 from gateway.central.service import Central, wall_ms
 from gateway.central.store import StoreFailed
-from gateway.domain.bank_acts import Reversal, ReversalVerdict
-from gateway.domain.bank_terms import QUERY, RECONCILE, REVERSAL, TOPUP
-from gateway.domain.day_file import write_day_file
-from gateway.domain.requests import PaymentIdentity, TopUp
-from gateway.domain.units import DECIMALS, parse_money
+from gateway.domain.bank_acts import BookedReversal, Origin, Reversal, ReversalOutcome, ReversalState, ReversalVerdict
+from gateway.domain.bank_terms import QUERY, RECONCILE, REFUND, REVERSAL, SETTLE, TOPUP
+from gateway.domain.nonces import Claim, NonceUsed
+from gateway.domain.requests import PaymentIdentity
+from gateway.domain.units import MICRO, format_money
 
 T = TypeVar("T")
 
@@ -43,134 +62,193 @@ ANSWER_WITHIN_S = 4.5
 MOST_UNANSWERED = 1024
 """Postings that go on after their bank was told to repeat: beyond it nothing new is taken, for the store is stuck."""
 
-_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
-_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+LEAST_MICRO = MICRO // 100
 
-Serial = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+MERITS = ("unknown_account", "currency_mismatch", "limit_exceeded", "amount_out_of_range", "day_closed")
+"""What the centre itself refuses a payment for."""
+
 AccountId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Day = Annotated[str, Path(pattern=_DAY)]
-Institution = Annotated[str, Query(pattern=r"^[A-Za-z0-9._:-]{0,64}$")]
+
+ELSEWHERE: tuple[tuple[str, str, type[BaseModel]], ...] = (
+    ("/refunds", REFUND, RefundForm),
+    ("/settlements", SETTLE, SettlementForm),
+    ("/reconciliations/{accounting_date}/differences/{id}/resolution", RECONCILE, ResolutionForm),
+)
+"""What needs the ledger: asked of the gateway that owns the account."""
 
 
-class ReversalForm(BaseModel):
-    """The body of a reversal."""
+class AccountView(BaseModel):
+    """An account as far as the centre knows it: the balance as its gateway last told it, empty before it told one."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    reversal_serial: StrictStr = Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$", examples=["R-000001"])
-    accounting_date: StrictStr = Field(pattern=_DAY, examples=["2026-11-21"])
-    amount: StrictStr = Field(pattern=r"^(0|[1-9][0-9]{0,8})\.[0-9]{1,6}$", examples=["50.00"])
-    currency: StrictStr = Field(pattern=r"^[A-Z]{3}$", examples=["CNY"])
-    reason: StrictStr = Field(max_length=500, examples=["no answer"])
-    requested_at: StrictStr = Field(pattern=_MOMENT, examples=["2026-11-21T10:16:00+08:00"])
+    account: str
+    holder: str
+    balance: str
+    currency: str
+    supply: str
+    lowest: str
+    highest: str
+    debts: dict[str, str]
+    accepts_payment: bool
 
 
 class BankFront:
-    """The handlers, behind a gate that says who speaks."""
+    """The handlers, behind a gate that says who speaks. centre: its name in receipts, which are signed by the gate's key."""
 
     def __init__(
-        self,
-        central: Central,
-        accounts: Accounts,
-        signer: Signer,
-        centre: str,
-        gate: BankGate,
-        now_ms: Callable[[], int] = wall_ms,
+        self, central: Central, accounts: Accounts, desk: Desk, gate: BankGate, now_ms: Callable[[], int] = wall_ms
     ) -> None:
-        self._central, self._accounts, self._signer, self._centre = central, accounts, signer, centre
-        self._gate, self._now_ms = gate, now_ms
-        self._running: set[asyncio.Task[object]] = set()
+        self._central, self._accounts, self._desk, self._gate, self._now_ms = central, accounts, desk, gate, now_ms
+        self._days = BankDays(central, now_ms)
+        self._running: Counter[PaymentIdentity] = Counter()
+        self._unanswered: set[asyncio.Task[object]] = set()
 
     def router(self) -> APIRouter:
         """The routes of /bank/v1."""
         router = bank_router(self._gate)
-        for path, handler, method in (
-            ("/topups", self.topup, "POST"),
-            ("/topups/{serial}", self.query, "GET"),
-            ("/topups/{serial}/reversal", self.reversal, "POST"),
-            ("/accounts/{account}", self.account, "GET"),
-            ("/reconciliations/{day}/statement", self.statement, "GET"),
+        paid: Answers = {200: {"model": Envelope}}
+        refused = sending(*MERITS, "serial_conflict", "reversed", "not_open")
+        router.add_api_route(
+            "/topups", self.topup, methods=["POST"], response_class=Response, openapi_extra=BODY,
+            status_code=201, responses={**paid, 201: {"model": Envelope}, **refused},
+        )  # fmt: skip
+        found: Answers = {**paid, **asking("invalid", "not_found")}
+        for path, query in (("/topups/{serial}", self.query), ("/topups/{accounting_date}/{serial}", self.query_of_day)):
+            router.add_api_route(path, query, methods=["GET"], response_class=Response, responses=found)
+        undone: Answers = {200: {"model": ReversalView}, 202: {"model": ReversalView}, **sending("delivered", "day_closed")}
+        for path, reversal in (
+            ("/topups/{serial}/reversal", self.reversal),
+            ("/topups/{accounting_date}/{serial}/reversal", self.reversal_of_day),
         ):
-            router.add_api_route(path, handler, methods=[method], response_class=Response)
+            _post(router, path, reversal, ReversalForm, undone)
+        _post(router, "/quotes", self.quote, QuoteForm, sending("unknown_account", "currency_mismatch"), 503)
+        shown: Answers = {200: {"model": AccountView}, **asking("invalid", "unknown_account")}
+        router.add_api_route("/accounts/{account}", self.account, methods=["GET"], response_class=Response, responses=shown)
+        self._days.hang(router)
+        keys: Answers = {200: {"model": JwkSet}, **problems("unavailable", "too_large", head_only=True)}
+        router.add_api_route("/keys", self.keys, methods=["GET"], response_class=Response, responses=keys)
+        for path, scope, form in ELSEWHERE:
+            _post(router, path, _elsewhere(scope, form), form, sending(), 403)
         return router
 
     async def topup(self, request: Request) -> Response:
         """Take a payment once. First time 201; the same identity and content again 200 with the same receipt."""
-        form = checked(TopUpForm, await read_object(request))
-        paid_at, day, micro = _moment(form.paid_at, "paid_at"), _day(form.accounting_date), _micro(form.amount, form.currency)
-        caller = await caller_of(request, TOPUP, spend=True)
-        topup = TopUp(
-            identity=PaymentIdentity(caller.bank, form.institution, caller.terms.scope_of(day), form.serial),
-            account=form.account,
-            amount_micro=micro,
-            currency=form.currency,
-            paid_at=paid_at,
-            accounting_date=day,
-            today=caller.terms.today(self._now_ms()),
-            channel=form.channel,
-        )
-        outcome = await self._answered(lambda: self._post(topup))
-        if outcome.conflict is not None:
-            detail = f"serial {topup.identity.serial} was used before with another {outcome.conflict}"
-            raise Problem("serial_conflict", detail, field=outcome.conflict)
-        if outcome.booked.status != "posted":
-            raise _problem(outcome.booked)
-        if outcome.new:
-            await self._relay(topup.identity)
-        return _envelope(outcome.booked, 201 if outcome.new else 200)
+        said = topup_of(checked(TopUpForm, await read_object(request)), "", date.min)
+        caller = await caller_of(request, TOPUP)
+        identity = replace(said.identity, bank=caller.bank, scope=caller.terms.scope_of(said.accounting_date))
+        topup = replace(said, identity=identity, today=caller.terms.today(self._now_ms()))
+        asked = Asked(topup, self._owner(topup.account, topup.currency), caller.terms, who(caller), caller.claim)
+        outcome = await self._answered(topup.identity, lambda: payments.post(self._central.store, asked, self._desk, self._now_ms))
+        if outcome.new and outcome.booked.voucher is not None:
+            await self._relay(outcome.booked.voucher)
+        return _paid(outcome)
 
-    def _post(self, topup: TopUp) -> Outcome:
-        return payments.post(self._central.store, topup, self._owner(topup), self._signer, self._centre, self._now_ms())
+    def _owner(self, account: str, currency: str) -> KnownAccount | Refusal:
+        known = self._accounts.of(account)
+        if known is None:
+            return Refusal("unknown_account", f"account {account} is not known here")
+        if known.currency != currency:
+            return Refusal("currency_mismatch", f"account {account} is kept in {known.currency}")
+        return known
 
-    def _owner(self, topup: TopUp) -> KnownAccount | Refusal:
-        account = self._accounts.of(topup.account)
-        if account is None:
-            return Refusal("unknown_account", f"account {topup.account} is not known here")
-        if account.currency != topup.currency:
-            return Refusal("currency_mismatch", f"account {account.account} is kept in {account.currency}")
-        return account
-
-    async def _relay(self, identity: PaymentIdentity) -> None:
-        voucher = payments.voucher_of(identity)
-        self._central.send_soon([one for one in [await self._read(lambda c: orders.state(c, voucher))] if one is not None])
+    async def _relay(self, voucher: str) -> None:
+        """At once where that can be; whoever does the chores sends what stays behind."""
+        try:
+            written = await self._read(lambda c: orders.state(c, voucher))
+        except Problem:
+            return
+        self._central.send_soon([] if written is None else [written])
 
     async def query(self, request: Request, serial: Serial, institution: Institution = "") -> Response:
         """What is booked under a serial: the same envelope as the payment's answer; a stored refusal carries its problem."""
-        identity = (await caller_of(request, QUERY, spend=True)).identity(serial, institution)
+        caller = await caller_of(request, QUERY, spend=True)
+        return await self._booked(caller, caller.identity(serial, institution))
+
+    async def query_of_day(self, request: Request, accounting_date: Day, serial: Serial, institution: Institution = "") -> Response:
+        """The same, for a bank whose serials are unique within its accounting date."""
+        on = day_of(accounting_date)
+        caller = await caller_of(request, QUERY, spend=True)
+        return await self._booked(caller, caller.identity(serial, institution, on))
+
+    async def _booked(self, caller: BankCaller, identity: PaymentIdentity) -> Response:
         found = await self._read(lambda c: payments.booked(c, identity))
-        if found is None:
-            raise Problem("not_found", f"nothing is booked under serial {serial} now")
-        return _envelope(found, 200)
+        if found is not None:
+            return envelope(found.payment, 200, found.delivery, found.reversal)
+        if identity in self._running:
+            raise unavailable(f"serial {identity.serial} is being decided now; ask again")
+        final = "that is final 60 s after the `expires` of your last signed attempt" if caller.key else "it may still arrive"
+        raise Problem("not_found", f"nothing is booked under serial {identity.serial} now; {final}")
 
     async def reversal(self, request: Request, serial: Serial, institution: Institution = "") -> Response:
         """Undo a payment that its gateway did not take; one under way is decided by the gateway's word: 202, ask again."""
+        return await self._reverse(request, serial, institution, None)
+
+    async def reversal_of_day(
+        self, request: Request, accounting_date: Day, serial: Serial, institution: Institution = ""
+    ) -> Response:
+        """The same, for a bank whose serials are unique within its accounting date."""
+        return await self._reverse(request, serial, institution, day_of(accounting_date))
+
+    async def _reverse(self, request: Request, serial: str, institution: str, paid_on: date | None) -> Response:
         form = checked(ReversalForm, await read_object(request))
-        day, micro, at = _day(form.accounting_date), _micro(form.amount, form.currency), _moment(form.requested_at, "requested_at")
-        caller = await caller_of(request, REVERSAL, spend=True)
-        asked = Reversal(caller.identity(serial, institution), form.reversal_serial, day, micro, form.currency, form.reason, at)
+        micro, day = money(form.amount, form.currency), day_of(form.accounting_date)
+        at = moment_of(form.requested_at, "requested_at")
+        caller = await caller_of(request, REVERSAL)
+        identity = caller.identity(serial, institution, paid_on)
+        asked = Reversal(identity, form.reversal_serial, day, micro, form.currency, form.reason, at)
+        centre = self._desk.centre
         try:
-            verdict, found = await self._answered(lambda: payments.reverse(self._central.store, asked, self._now_ms()))
-        except payments.BadReversal as wrong:
+            verdict, found = await self._answered(
+                identity, lambda: reverse(self._central.store, asked, who(caller), caller.claim, centre, self._now_ms)
+            )
+        except BadReversal as wrong:
             raise Problem("invalid", f"serial {serial} has another {wrong}: it is reversed whole", field=str(wrong)) from None
-        if verdict is ReversalVerdict.DELIVERED:
-            raise Problem("delivered", f"the credit of serial {serial} is with its gateway, or nobody could say in time")
-        return _envelope(found, 202 if verdict is ReversalVerdict.PENDING else 200)
+        return reversal_answer(_outcome(verdict, found))
+
+    async def quote(self, request: Request) -> Response:
+        """What a top-up would do is known to the gateway alone: it has debts and fees. A payment needs no quote."""
+        form = checked(QuoteForm, await read_object(request))
+        money(form.amount, form.currency)
+        await caller_of(request, QUERY, spend=True)
+        owner = self._owner(form.account, form.currency)
+        if isinstance(owner, Refusal):
+            raise Problem(owner.code, owner.detail)
+        raise unavailable(f"only gateway {owner.gateway} knows debts and fees of account {form.account}: pay without a quote")
 
     async def account(self, request: Request, account: AccountId) -> Response:
-        """Who would be paid for. The balance is the last that the gateway told; what may be paid in is the gateway's to say."""
-        await caller_of(request, QUERY, spend=True)
+        """Who would be paid for. The balance is the last that the gateway told; what may be paid in is by the bank's limits."""
+        caller = await caller_of(request, QUERY, spend=True)
         known = self._accounts.of(account)
         if known is None:
             raise Problem("unknown_account", f"account {account} is not known here")
         balance = await self._read(lambda c: report.last_balance(c, known.gateway, known.pseudonym))
-        view = {"account": account, "holder": known.holder, "balance": balance or "", "currency": known.currency}
-        return _json(view | {"supply": "unknown", "lowest": "", "highest": "", "debts": {}, "accepts_payment": True})
+        limits = caller.terms.limits
+        highest = min(limits.payment_micro or bank_limits.MOST_MICRO, bank_limits.MOST_MICRO)
+        return as_json(
+            {
+                "account": account,
+                "holder": known.holder,
+                "balance": balance or "",
+                "currency": known.currency,
+                "supply": "unknown",
+                "lowest": format_money(max(limits.least_micro or 0, LEAST_MICRO), known.currency),
+                "highest": format_money(highest, known.currency),
+                "debts": {},
+                "accepts_payment": True,
+            }
+        )
 
-    async def statement(self, request: Request, day: Day) -> Response:
-        """Our file of that day, in the form of the bank's own."""
-        caller: BankCaller = await caller_of(request, RECONCILE, spend=True)
-        lines = await self._read(lambda c: payments.day_lines(c, caller.bank, day))
-        return PlainTextResponse("".join(write_day_file(lines)), 200, {"cache-control": "no-store"}, "text/csv")
+    async def keys(self, request: Request) -> Response:
+        """The public keys that check `receipt_jws` and the signatures of our answers, of all instances."""
+        anybody(request)
+        return as_json({"keys": await self._read(receipts.published)})
+
+    async def spend(self, claim: Claim) -> None:
+        """Uses up the nonce of what may not be asked for twice, for the gate."""
+        store = self._central.store
+        try:
+            await self._central.in_store(store.write, lambda c: nonces.spend(store, c, claim, self._now_ms()))
+        except StoreFailed:
+            raise unavailable() from None
 
     async def _read(self, query: Callable[[Connection], T]) -> T:
         try:
@@ -178,69 +256,82 @@ class BankFront:
         except StoreFailed:
             raise unavailable() from None
 
-    async def _answered(self, work: Callable[[], T]) -> T:
+    async def _answered(self, identity: PaymentIdentity, work: Callable[[], T]) -> T:
         """It runs to its end even when nobody waits any more: a payment is never half asked."""
-        if len(self._running) >= MOST_UNANSWERED:
+        if len(self._unanswered) >= MOST_UNANSWERED:
             raise unavailable()
         task = asyncio.ensure_future(self._central.in_store(work))
-        self._running.add(task)
-        task.add_done_callback(self._forget)
+        self._running[identity] += 1
+        self._unanswered.add(task)
+        task.add_done_callback(lambda done: self._forget(identity, done))
         done, _ = await asyncio.wait({task}, timeout=ANSWER_WITHIN_S)
         if not done:
             raise unavailable("the payment is not decided yet; ask again with the same serial")
-        try:
-            return task.result()
-        except StoreFailed:
-            raise unavailable() from None
-        except payments.OutOfTime as wrong:
-            raise Problem("invalid", str(wrong), field="accounting_date") from None
+        return _decided(task)
 
-    def _forget(self, task: asyncio.Task[T]) -> None:
-        self._running.discard(task)
+    def _forget(self, identity: PaymentIdentity, task: asyncio.Task[T]) -> None:
+        self._unanswered.discard(task)
+        self._running[identity] -= 1
+        if not self._running[identity]:
+            del self._running[identity]
         if not task.cancelled():
             task.exception()  # looked at, so that nothing complains about an error nobody waited for
 
 
-def _micro(amount: str, currency: str) -> int:
-    """Micro-units, greater than zero, with exactly the currency's decimals."""
+def _decided(task: asyncio.Task[T]) -> T:
+    """What became of it, once it is done; the Problem where that binds nothing."""
     try:
-        micro = parse_money(amount, currency)
-    except ValueError as wrong:
-        raise Problem("invalid", str(wrong), field="amount" if currency in DECIMALS else "currency") from None
-    if micro == 0:
-        raise Problem("invalid", "amount must be greater than zero", field="amount")
-    return micro
+        return task.result()
+    except (StoreFailed, nonces.TooLate):
+        raise unavailable() from None
+    except payments.NotOpen as closed:
+        raise Problem("not_open", str(closed)) from None
+    except payments.OutOfTime as wrong:
+        raise Problem("invalid", str(wrong), field="accounting_date") from None
+    except NonceUsed as used:
+        raise Problem("bad_signature", str(used), headers=ASKED) from None
 
 
-def _moment(text: str, name: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Problem("invalid", f"{name} is not a moment that exists", field=name) from None
+def _paid(outcome: Outcome) -> Response:
+    found = outcome.booked
+    if outcome.conflict is not None:
+        detail = f"serial {found.payment.identity.serial} was used before with another {outcome.conflict}"
+        raise Problem("serial_conflict", detail, field=outcome.conflict)
+    if found.payment.status != "posted":
+        raise stored_problem(found.payment, found.reversal)
+    return envelope(found.payment, 201 if outcome.new else 200, found.delivery)
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Problem("invalid", "accounting_date is not a day that exists", field="accounting_date") from None
+def _outcome(verdict: ReversalVerdict, found: Booked) -> ReversalOutcome:
+    payment = found.payment
+    detail = f"the credit of serial {payment.identity.serial} is with its gateway, or nobody could say in time"
+    if verdict is ReversalVerdict.DAY_CLOSED:
+        detail = f"the accounting date of serial {payment.identity.serial} or of its reversal is closed: ask for a refund"
+    booked = None
+    if found.reversal_state:
+        booked = BookedReversal(
+            payment.identity, found.reversal_serial, found.reversal_date, payment.account, payment.amount_micro, payment.currency,
+            found.reversal_reason, found.reversal_requested, Origin.BANK, ReversalState(found.reversal_state), found.reversal_ms,
+            document=found.reversal,
+        )  # fmt: skip
+    return ReversalOutcome(verdict, payment, booked, found.delivery, detail)
 
 
-def _problem(found: Booked) -> Problem:
-    """The refusal that is stored for this identity, as it was first said."""
-    code = "reversed" if found.status == "reversed" else found.problem or "unavailable"
-    return Problem(code, found.detail or KINDS[code].title)
+def _post(
+    router: APIRouter, path: str, handler: Callable[..., object], form: type[BaseModel], answers: Answers, status: int = 200
+) -> None:
+    """status: of the document, where a call is never answered with 200."""
+    body = {"requestBody": {"required": True, "content": {"application/json": {"schema": form.model_json_schema()}}}}
+    router.add_api_route(
+        path, handler, methods=["POST"], response_class=Response, openapi_extra=body, responses=answers, status_code=status
+    )
 
 
-def _envelope(found: Booked, status: int) -> Response:
-    """The stored receipt goes out byte for byte: it is spliced in, never parsed and written anew."""
-    members = [f'"receipt": {found.receipt or "null"}', f'"payment": "{found.status}"', f'"delivery": "{found.delivery}"']
-    if found.reversal is not None:
-        members.append(f'"reversal": {found.reversal}')
-    if found.status == "refused":
-        members.append(f'"problem": {json.dumps(_problem(found).document())}')
-    return Response("{" + ", ".join(members) + "}", status, {"cache-control": "no-store"}, "application/json")
+def _elsewhere(scope: str, form: type[BaseModel]) -> Callable[[Request], object]:
+    async def elsewhere(request: Request) -> Response:
+        """Not at this door: the ledger that it needs is the gateway's."""
+        checked(form, await read_object(request))
+        caller = await caller_of(request, scope, spend=True)
+        raise Problem("forbidden", f"bank {caller.bank} asks this of the gateway that owns the account: the centre keeps no ledger")
 
-
-def _json(value: object) -> Response:
-    return Response(json.dumps(value, ensure_ascii=False), 200, {"cache-control": "no-store"}, "application/json")
+    return elsewhere

@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import available_timezones
 
 from joserfc.jwk import OKPKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from gateway.adapters.http.server import is_loopback
 from gateway.adapters.mqtt_session import Broker, Tls
 from gateway.central import keys
+from gateway.central.bank_config import BankTable
 from gateway.central.orders import Signer
 from protocols.errors import RequestError
 from protocols.uplink import signing
@@ -39,12 +39,6 @@ def _root(text: str) -> str:
         return Topics(text).root
     except RequestError as wrong:
         raise ValueError(str(wrong)) from None
-
-
-def _zone(text: str) -> str:
-    if text not in available_timezones():
-        raise ValueError(f"{text!r} is no time zone like Asia/Shanghai")
-    return text
 
 
 def _listen(text: str) -> str:
@@ -120,24 +114,20 @@ class MqttTable(Table):
 
 
 class KeysTable(Table):
-    """Files of private keys, mode 0600 (wattgate central keys new). centre: signs acks and requests. commands: signs orders."""
+    """Files of private keys, mode 0600 (wattgate central keys new). centre: signs acks and requests. commands: signs orders.
+
+    receipts: signs receipts and answers to banks.
+    """
 
     centre: str | None = None
     commands: str | None = None
+    receipts: str | None = None
 
 
 class HttpTable(Table):
     """listen: of /healthz and /metrics, and of the banks' interface where there is one."""
 
     listen: Annotated[str, AfterValidator(_listen)]
-
-
-class BankTable(Table):
-    """The banks' front. accounts: table of the accounts and their gateways, beside the file. zone: of accounting dates."""
-
-    accounts: str
-    signatures: Literal["off"] = "off"
-    zone: Annotated[str, AfterValidator(_zone)] = "Asia/Shanghai"
 
 
 class GatewayTable(Table):
@@ -159,15 +149,27 @@ class CentralConfig(Table):
 
     @model_validator(mode="after")
     def _across(self) -> CentralConfig:
-        if self.bank is not None and self.http is None:
-            raise ValueError("bank needs http.listen")
-        if self.bank is not None and self.keys.commands is None:
-            raise ValueError("bank needs keys.commands: vouchers are signed")
-        if self.bank is not None and self.http is not None and not is_loopback(self.http.listen.rpartition(":")[0].strip("[]")):
-            raise ValueError('bank: signatures = "off" is allowed only where http.listen is on loopback')
+        if self.bank is not None and self.bank.enabled:
+            self._bank_can_be(self.bank)
         if len({g.id for g in self.gateway}) != len(self.gateway):
             raise ValueError("a gateway is there twice")
         return self
+
+    def _bank_can_be(self, bank: BankTable) -> None:
+        where = "bank.listen" if bank.listen is not None or self.http is None else "http.listen"
+        listen = bank.listen or (None if self.http is None else self.http.listen)
+        if listen is None:
+            raise ValueError("bank needs bank.listen, or http.listen")
+        if self.keys.commands is None:
+            raise ValueError("bank needs keys.commands: vouchers are signed")
+        if bank.signatures == "required" and self.keys.receipts is None:
+            raise ValueError('bank: signatures = "required" needs keys.receipts: what banks are answered is signed too')
+        if is_loopback(listen.rpartition(":")[0].strip("[]")):
+            return
+        if bank.signatures == "off":
+            raise ValueError(f'bank: signatures = "off" is allowed only where {where} is on loopback')
+        if bank.certificate is None:
+            raise ValueError(f"bank: {where} is not on loopback: give the banks a listen of their own, with certificate and key")
 
     def topics(self) -> Topics:
         """The topics of all gateways."""
@@ -190,7 +192,7 @@ class CentralConfig(Table):
         port = m.port or (TLS_PORT if m.secured else PLAIN_PORT)
         return Broker(m.host, port, m.username, password, protocol=_PROTOCOLS[m.version], tls=tls)
 
-    def signer(self, folder: Path, role: Literal["centre", "commands"]) -> Signer | None:
+    def signer(self, folder: Path, role: Literal["centre", "commands", "receipts"]) -> Signer | None:
         """Our key for this, None where the file names none. ConfigError when it cannot be used."""
         name = getattr(self.keys, role)
         try:

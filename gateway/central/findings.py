@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.central import schema
+from gateway.central import audit, schema
 
 log = structlog.get_logger(__name__)
 
@@ -49,4 +49,7 @@ def close(connection: Connection, number: int, who: str, now_ms: int) -> bool:
     """Closes one; False where there is no such open one."""
     f = schema.finding.c
     statement = update(schema.finding).where(f.id == number, f.closed_ms.is_(None)).values(closed_ms=now_ms, closed_by=who)
-    return bool(connection.execute(statement).rowcount)
+    if not connection.execute(statement).rowcount:
+        return False
+    audit.add(connection, now_ms, f"operator:{who}", "finding_closed", str(number), {})
+    return True

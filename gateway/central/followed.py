@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Boolean, Connection, bindparam, or_, update
 
-from gateway.central import payments, schema
+from gateway.central import reversals, schema
 from gateway.central.arrivals import Arrival
 from gateway.central.store import CentralStore
 from protocols.uplink.messages import ResultMessage
@@ -33,7 +33,7 @@ def results(store: CentralStore, connection: Connection, new: Sequence[Arrival])
     connection.execute(_FOLLOW, [_row(a.where.gateway, a.content) for a in said if isinstance(a.content, ResultMessage)])
     for a in said:
         if isinstance(a.content, ResultMessage):
-            payments.follow(connection, a.where.gateway, a.content, a.received_ms)
+            reversals.follow(connection, a.where.gateway, a.content, a.received_ms)
 
 
 def _row(gateway: str, said: ResultMessage) -> dict[str, object]:

@@ -210,6 +210,9 @@ def note_dropped(connection: Connection, name: Name, stream: Stream, spans: Sequ
     rows = [{"gateway": gateway, "epoch": epoch, "first": first, "last": last, "why": why} for first, last in spans]
     connection.execute(insert(schema.dropped), rows)
     stream.fold(spans)
+    edges = [span for span in spans if stream.accounted.covers(*span)]
+    while edges := _beside(connection, name, stream, edges):  # what an earlier event named and nothing reached till now
+        stream.fold(edges)
 
 
 def _fold_dropped(connection: Connection, batch: _Batch) -> None:

@@ -1,9 +1,9 @@
-"""The small HTTP listener of the central system: health and metrics, and the banks' front where one is configured."""
+"""The HTTP listeners of the central system: health and metrics, and the banks' front where one is configured."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -11,67 +11,110 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from gateway import __version__
-from gateway.adapters.http.bank_gate import BankGate, Banks
+from gateway.adapters.http.bank_gate import BankGate
 from gateway.adapters.http.guard import new_application
 from gateway.adapters.http.server import Listener, ListenError
-from gateway.central import report
+from gateway.adapters.http.tls import Tls
+from gateway.central import receipts, report
 from gateway.central.accounts import LOOK_EVERY_S, Accounts, BadTable
+from gateway.central.bank_config import BadBanks, BankTable
 from gateway.central.bank_front import BankFront
 from gateway.central.config import CentralConfig, ConfigError
+from gateway.central.doors import Doors
+from gateway.central.payments import Desk
 from gateway.central.service import Central, wall_ms
 
 log = structlog.get_logger(__name__)
 
+Fresh = Callable[[], bool]
+
 
 class Listening:
-    """The listener and what keeps its parts fresh. The port is held from the constructor on."""
+    """The listeners and what keeps their parts fresh. The ports are held from the constructor on. bank: where banks call."""
 
-    def __init__(self, listener: Listener, accounts: Accounts | None) -> None:
-        self._listener, self._accounts = listener, accounts
-        self.url, self.stop = listener.url, listener.stop
+    def __init__(self, listeners: Sequence[Listener], fresh: Sequence[Fresh], bank: str | None) -> None:
+        self._listeners, self._fresh = listeners, fresh
+        self.url, self.bank = listeners[0].url, bank
 
     @classmethod
-    def of(cls, config: CentralConfig, folder: Path, central: Central) -> Listening | None:
-        """As the configuration has it; ConfigError when it cannot be."""
-        if config.http is None:
-            return None
-        app, accounts = health(central), None
-        if config.bank is not None:
-            signer = config.signer(folder, "commands")
-            assert signer is not None  # the configuration's own check
-            accounts = Accounts(folder / config.bank.accounts)
-            try:
-                accounts.refresh()
-            except BadTable as wrong:
-                raise ConfigError([f"bank.accounts: {wrong}"]) from None
-            banks = Banks(config.bank.zone)
-            gate = BankGate(lambda: banks, wall_ms)
-            app.include_router(BankFront(central, accounts, signer, config.central.name, gate).router())
-        host, _, port = config.http.listen.rpartition(":")
+    def of(cls, config: CentralConfig, folder: Path, central: Central, file: Path | None = None) -> Listening | None:
+        """As the configuration has it; ConfigError when it cannot be. file: where it stands, read again for the banks' keys."""
+        listeners, fresh = list[Listener](), list[Fresh]()
+        app, where = health(central), None
+        bank = config.bank if config.bank is not None and config.bank.enabled else None
+        if bank is not None:
+            front, fresh = _front(config, bank, folder, central, file)
+            own = new_application("wattgate central, for banks", __version__) if bank.listen is not None else app
+            own.include_router(front.router())
         try:
-            return cls(Listener(app, host.strip("[]"), int(port)), accounts)
-        except ListenError as problem:
-            raise ConfigError([f"http.listen: {problem}"]) from None
+            if config.http is not None:
+                listeners.append(_listener(app, config.http.listen, None, "http.listen"))
+                where = listeners[0].url if bank is not None else None
+            if bank is not None and bank.listen is not None:
+                listeners.append(_listener(own, bank.listen, bank.tls(folder), "bank.listen"))
+                where = listeners[-1].url
+        except ConfigError:
+            for listener in listeners:
+                listener.close()
+            raise
+        return cls(listeners, fresh, where) if listeners else None
 
     async def run(self) -> None:
         """Answers until stopped."""
-        look = None if self._accounts is None else asyncio.create_task(keep_fresh(self._accounts))
+        look = asyncio.create_task(keep_fresh(self._fresh))
         try:
-            await self._listener.serve()
+            await asyncio.gather(*(listener.serve() for listener in self._listeners))
         finally:
-            if look is not None:
-                look.cancel()
+            look.cancel()
+
+    def stop(self) -> None:
+        """Ask `run` to end."""
+        for listener in self._listeners:
+            listener.stop()
 
 
-async def keep_fresh(accounts: Accounts) -> None:
-    """Reads the table again whenever it has changed."""
+def _listener(app: FastAPI, listen: str, tls: Tls | None, key: str) -> Listener:
+    host, _, port = listen.rpartition(":")
+    try:
+        return Listener(app, host.strip("[]"), int(port), tls=tls)
+    except ListenError as problem:
+        raise ConfigError([f"{key}: {problem}"]) from None
+
+
+def _front(
+    config: CentralConfig, bank: BankTable, folder: Path, central: Central, file: Path | None
+) -> tuple[BankFront, list[Fresh]]:
+    """The banks' front, and what of it is to be read again from time to time."""
+    signer, own = config.signer(folder, "commands"), config.signer(folder, "receipts")
+    assert signer is not None  # the configuration's own check
+    identity = None if own is None else receipts.identity_of(own)
+    accounts = Accounts(folder / bank.accounts)
+    try:
+        accounts.refresh()
+        doors = Doors(bank, folder, file)
+        if identity is not None:
+            receipts.publish(central.store, identity, wall_ms())
+    except BadTable as wrong:
+        raise ConfigError([f"bank.accounts: {wrong}"]) from None
+    except BadBanks as wrong:
+        raise ConfigError(wrong.errors) from None
+    except receipts.KeyTaken as wrong:
+        raise ConfigError([f"keys.receipts: {wrong}"]) from None
+    desk = Desk(signer, config.central.name, None if identity is None else identity.seal)
+    front = BankFront(central, accounts, desk, BankGate(doors, wall_ms, spend=lambda claim: front.spend(claim), identity=identity))
+    return front, [accounts.refresh, doors.refresh]
+
+
+async def keep_fresh(parts: Sequence[Fresh]) -> None:
+    """Reads tables and keys again whenever they have changed; what is wrong stays as it was."""
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        try:
-            if await asyncio.to_thread(accounts.refresh):
-                log.info("the table of accounts was read", accounts=len(accounts))
-        except BadTable as wrong:
-            log.error(f"the table of accounts stays as it was: {wrong}")
+        for refresh in parts:
+            try:
+                if await asyncio.to_thread(refresh):
+                    log.info("the banks' front was read again", what=refresh.__qualname__.partition(".")[0].lower())
+            except (BadTable, BadBanks) as wrong:
+                log.error(f"the banks' front stays as it was: {wrong}")
 
 
 def health(central: Central) -> FastAPI:

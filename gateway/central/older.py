@@ -40,6 +40,22 @@ def _streams_and_orders(connection: Connection) -> None:
             connection.execute(text(statement))
 
 
+def _bank_front(connection: Connection) -> None:
+    """Version 4 signs receipts and keeps why a payment was reversed. Where the table was made just now it has these columns."""
+    have = {column["name"] for column in inspect(connection).get_columns(schema.payment.name)}
+    for name, kind in _PAYMENT.items():
+        if name not in have:
+            connection.execute(text(f"ALTER TABLE central_payment ADD COLUMN {name} {kind}"))
+    for index in schema.payment.indexes:
+        index.create(connection, checkfirst=True)
+
+
+_PAYMENT = {
+    "receipt_jws": "TEXT",
+    "reversal_reason": "TEXT NOT NULL DEFAULT ''",
+    "reversal_requested": "TEXT NOT NULL DEFAULT ''",
+}
+
 _ORDERS = (
     "INSERT INTO central_order (id, gateway, kid, counter, verb, payload, made_ms, sent_ms, tries, state, final)"
     f" SELECT id, gateway, '{schema.UNSIGNED}', counter, '', payload, sent_ms, sent_ms, 1, 'unknown', true FROM central_command",
@@ -70,5 +86,6 @@ Step = tuple[str, tuple[str, ...], Callable[[Connection], None]]
 STEPS: Mapping[str, Step] = {
     "1": ("2", ("ALTER TABLE central_reading ADD COLUMN taken_ms BIGINT",), _nothing),
     "2": ("3", (), _streams_and_orders),
+    "3": ("4", (), _bank_front),
 }
 """Version: the next one, statements for it, and what moves the contents."""

@@ -11,7 +11,7 @@ import msgspec
 from joserfc.jwk import OKPKey
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
-from gateway.central import schema
+from gateway.central import audit, schema
 from gateway.central.schema import UNSIGNED
 from gateway.central.store import CentralStore
 from protocols.uplink import signing
@@ -25,6 +25,9 @@ NEW = "new"
 AGAIN_S = (30, 60, 300, 900)
 """An order of which nothing is heard is sent again after these pauses, the last one for ever: brokers forget, and the same id is
 the same command."""
+
+MONEY = frozenset({"topup", "refund"})
+"""Verbs that move money: who gave them by hand stands in the audit log; vouchers stand there with their payment."""
 
 AT_ONCE = 500
 """Orders written or sent in one go: what a second brings when a utility sends its lists."""
@@ -77,7 +80,19 @@ def write(store: CentralStore, orders: Sequence[Order], signer: Signer | None, n
     signer None: unsigned, for gateways that take that from a broker on loopback. BadMessage: one of them is none that a gateway
     would take; none was written.
     """
-    return store.write(lambda connection: add(store, connection, orders, signer, now_ms))
+
+    def work(connection: Connection) -> list[Written]:
+        known = _known(connection, [order.id for order in orders if order.id is not None])
+        written = add(store, connection, orders, signer, now_ms)
+        for order, one in zip(orders, written, strict=True):
+            if order.verb in MONEY and one.id not in known:
+                who = f"key:{UNSIGNED if signer is None else signer.kid}"
+                said = {"gateway": order.gateway, "account": order.account or "", "reason": order.reason}
+                said |= {name: str(value) for name, value in order.args.items()}
+                audit.add(connection, now_ms, who, f"order_{order.verb}", one.id, said)
+        return written
+
+    return store.write(work)
 
 
 def add(store: CentralStore, connection: Connection, orders: Sequence[Order], signer: Signer | None, now_ms: int) -> list[Written]:

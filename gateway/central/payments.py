@@ -7,46 +7,48 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, select
 
-from gateway.central import findings, orders, schema
+from gateway.central import audit, bank_limits, closed_days, nonces, orders, receipts, schema
 from gateway.central.accounts import KnownAccount
 from gateway.central.orders import Order, Signer
 from gateway.central.store import CentralStore
-from gateway.domain.bank_acts import DECIDED_WITHIN_MS, Reversal, ReversalState, ReversalVerdict
-from gateway.domain.day_file import REVERSAL, TOPUP, DayLine
+from gateway.domain.bank_terms import PartnerTerms
+from gateway.domain.nonces import Claim
+from gateway.domain.records import Payment
 from gateway.domain.requests import PaymentIdentity, TopUp
 from gateway.domain.units import format_money
-from protocols.uplink.messages import ResultMessage
-from protocols.uplink.moments import format_moment
 
 _p = schema.payment.c
 
 WAITING = ("queued", "sent")
 """Deliveries of which the gateway has not had its last word."""
 
+CONTENT = ("account", "amount_micro", "currency")
+
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """A payment as it stands. receipt: the document, byte for byte the same for ever. status: posted, refused, reversed."""
+    """A payment as it stands. delivery: where the credit is. reversal: the document that the bank was told, empty without one.
 
-    account: str
-    amount_micro: int
-    currency: str
-    accounting_date: str
-    status: str
+    reversal_state: as domain/bank_acts has it, or empty. voucher: the order that takes it to its gateway, None without one.
+    """
+
+    payment: Payment
     delivery: str
-    receipt: str | None
-    reversal: str | None
+    gateway: str
+    voucher: str | None
+    reversal: str
     reversal_state: str
+    reversal_serial: str
+    reversal_date: str
+    reversal_reason: str
+    reversal_requested: str
     reversal_ms: int
-    problem: str | None
-    detail: str | None
-    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,26 @@ class Refusal:
 
     code: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Who takes money in. signer: of vouchers. centre: its name in receipts. seal: signs receipts, None without a key."""
+
+    signer: Signer
+    centre: str
+    seal: Callable[[str], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A top-up as it came. owner: of the account, or why there is none. who: as the audit log names the bank. claim: its nonce."""
+
+    topup: TopUp
+    owner: KnownAccount | Refusal
+    terms: PartnerTerms
+    who: str
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,49 +92,137 @@ class OutOfTime(Exception):
     """A new payment's accounting date is not one that is taken now; one sentence."""
 
 
+class NotOpen(Exception):
+    """The bank's no-trade window; one sentence."""
+
+
 def voucher_of(identity: PaymentIdentity) -> str:
     """The command id of a payment's voucher, for ever the same: whoever relays it a second time relays the same command."""
     text = json.dumps([identity.bank, identity.institution, identity.scope, identity.serial])
     return f"v-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
 
 
-def post(store: CentralStore, topup: TopUp, account: KnownAccount | Refusal, signer: Signer, centre: str, now_ms: int) -> Outcome:
-    """Books a payment and its voucher in one transaction; a known identity gives what is booked. OutOfTime binds nothing."""
+def post(store: CentralStore, asked: Asked, desk: Desk, now_ms: Callable[[], int]) -> Outcome:
+    """Books a payment and its voucher in one transaction; a known identity gives what is booked.
+
+    OutOfTime, NotOpen, nonces.TooLate and NonceUsed bind nothing. now_ms: read when it is this payment's turn to be written.
+    """
 
     def work(connection: Connection) -> Outcome:
+        now, topup = now_ms(), asked.topup
         known = booked(connection, topup.identity)
+        conflict = None if known is None else _differs(known.payment, topup)
+        nonces.once(store, connection, asked.claim, now, known=known is not None and conflict is None)
         if known is not None:
-            return Outcome(known, new=False, conflict=None if known.status != "posted" else _differs(known, topup))
-        if abs(topup.accounting_date - topup.today) > timedelta(days=1):
-            raise OutOfTime(f"accounting_date {topup.accounting_date} is not between yesterday and tomorrow ({topup.today} here)")
-        row = _row(topup, now_ms)
-        if isinstance(account, Refusal):
-            row |= {"gateway": "", "status": "refused", "delivery": "none", "problem": account.code, "detail": account.detail}
-        else:
-            order = _voucher(topup, account)
-            orders.add(store, connection, [order], signer, now_ms)
-            receipt = _receipt(connection, topup, account, centre, now_ms)
-            row |= {"gateway": account.gateway, "status": "posted", "delivery": "queued", "receipt": receipt, "voucher": order.id}
-        connection.execute(insert(schema.payment).values(row))
-        return Outcome(_again(connection, topup.identity), new=True)
+            _note_later(connection, known.payment, asked, now)
+            return Outcome(known, new=False, conflict=conflict)
+        _must_be_taken(topup, asked.terms, now)
+        return Outcome(_judged(store, connection, asked, desk, now), new=True)
 
     return store.write(work)
 
 
+def _must_be_taken(topup: TopUp, terms: PartnerTerms, now_ms: int) -> None:
+    if not terms.trades(now_ms):
+        raise NotOpen(f"bank {terms.bank} does not trade at this time of day: repeat the payment with the same serial")
+    if abs(topup.accounting_date - topup.today) > timedelta(days=1):
+        raise OutOfTime(f"accounting_date {topup.accounting_date} is not between yesterday and tomorrow ({topup.today} here)")
+
+
+def _judged(store: CentralStore, connection: Connection, asked: Asked, desk: Desk, now_ms: int) -> Booked:
+    """A new payment, posted or refused on its merits for ever."""
+    topup, owner = asked.topup, asked.owner
+    row = _row(topup, now_ms)
+    said = {
+        "account": topup.account,
+        "amount": format_money(topup.amount_micro, topup.currency),
+        "currency": topup.currency,
+        "accounting_date": topup.accounting_date.isoformat(),
+    }
+    bank, day = topup.identity.bank, topup.accounting_date.isoformat()
+    if isinstance(owner, KnownAccount) and closed_days.is_closed(connection, bank, day):
+        owner = Refusal("day_closed", f"accounting date {day} of bank {bank} is closed")
+    if isinstance(owner, KnownAccount) and (over := bank_limits.over_limit(connection, topup, asked.terms)) is not None:
+        owner = Refusal(*over)
+    if isinstance(owner, Refusal):
+        row |= {"gateway": "", "status": "refused", "delivery": "none", "problem": owner.code, "detail": owner.detail}
+        act, said = "topup_refused", said | {"code": owner.code}
+    else:
+        order = _voucher(topup, owner)
+        orders.add(store, connection, [order], desk.signer, now_ms)
+        number = f"{desk.centre}-{voucher_of(topup.identity)[2:18]}"
+        document = receipts.receipt(topup, owner.holder, owner.gateway, number, now_ms)
+        row |= {"gateway": owner.gateway, "status": "posted", "delivery": "queued", "voucher": order.id}
+        row |= {"receipt": document, "receipt_jws": None if desk.seal is None else desk.seal(document)}
+        act, said = "topup_posted", said | {"receipt_no": number, "gateway": owner.gateway, "voucher": voucher_of(topup.identity)}
+    connection.execute(insert(schema.payment), row)
+    found = must_be_booked(connection, topup.identity)
+    if found.payment.status == "posted":
+        bank_limits.count_in(connection, found.payment)
+    audit.add(connection, now_ms, asked.who, act, subject_of(topup.identity), said)
+    return found
+
+
+def subject_of(identity: PaymentIdentity) -> str:
+    """A payment as the audit log names it."""
+    return "/".join((identity.bank, identity.institution, identity.scope, identity.serial))
+
+
 def booked(connection: Connection, identity: PaymentIdentity) -> Booked | None:
     """What is booked under an identity; `delivery` is `sent` once the broker had the voucher."""
-    o = schema.order.c
-    query = select(schema.payment, o.sent_ms).outerjoin(schema.order, o.id == _p.voucher).where(*_under(identity))
-    row = connection.execute(query).one_or_none()
-    return None if row is None else _booked(row)
+    who = {"b": identity.bank, "i": identity.institution, "c": identity.scope, "s": identity.serial}
+    row = connection.execute(_BOOKED, who).one_or_none()
+    return None if row is None else booked_of(row, sent=row.sent_ms is not None)
 
 
-def _booked(row: Row[tuple[object, ...]]) -> Booked:
-    found = Booked(**{field.name: getattr(row, field.name) for field in fields(Booked)})
-    return replace(found, delivery="sent") if found.delivery == "queued" and row.sent_ms is not None else found
+_BOOKED = (
+    select(schema.payment, schema.order.c.sent_ms)
+    .outerjoin(schema.order, schema.order.c.id == _p.voucher)
+    .where(_p.bank == bindparam("b"), _p.institution == bindparam("i"), _p.scope == bindparam("c"), _p.serial == bindparam("s"))
+)
+"""Made once: to make it costs as much as to run it."""
 
 
-def _under(identity: PaymentIdentity) -> Sequence[ColumnElement[bool]]:
+def must_be_booked(connection: Connection, identity: PaymentIdentity) -> Booked:
+    """What was written just now."""
+    found = booked(connection, identity)
+    assert found is not None
+    return found
+
+
+def booked_of(row: Row[tuple[object, ...]], *, sent: bool = False) -> Booked:
+    """A row of central_payment. sent: the broker has its voucher."""
+    return Booked(
+        payment=Payment(
+            identity=PaymentIdentity(row.bank, row.institution, row.scope, row.serial),
+            account=row.account,
+            amount_micro=row.amount_micro,
+            currency=row.currency,
+            accounting_date=row.accounting_date,
+            paid_at=row.paid_at,
+            channel=row.channel,
+            status=row.status,
+            at_ms=row.at_ms,
+            receipt=row.receipt,
+            problem=row.problem,
+            detail=row.detail,
+            receipt_jws=row.receipt_jws,
+        ),
+        delivery="sent" if row.delivery == "queued" and sent else row.delivery,
+        gateway=row.gateway,
+        voucher=row.voucher,
+        reversal=row.reversal or "",
+        reversal_state=row.reversal_state,
+        reversal_serial=row.reversal_serial,
+        reversal_date=row.reversal_date,
+        reversal_reason=row.reversal_reason,
+        reversal_requested=row.reversal_requested,
+        reversal_ms=row.reversal_ms,
+    )
+
+
+def under(identity: PaymentIdentity) -> Sequence[ColumnElement[bool]]:
+    """The row of an identity."""
     return (
         _p.bank == identity.bank,
         _p.institution == identity.institution,
@@ -121,10 +231,26 @@ def _under(identity: PaymentIdentity) -> Sequence[ColumnElement[bool]]:
     )
 
 
-def _differs(known: Booked, topup: TopUp) -> str | None:
-    names = {"account": topup.account, "amount_micro": topup.amount_micro, "currency": topup.currency}
-    field = next((name for name, value in names.items() if getattr(known, name) != value), None)
+def _differs(known: Payment, topup: TopUp) -> str | None:
+    """The field of the content that is another one. A refusal and a tombstone stand whatever comes."""
+    if known.receipt is None:
+        return None
+    field = next((name for name in CONTENT if getattr(known, name) != getattr(topup, name)), None)
     return "amount" if field == "amount_micro" else field
+
+
+def _note_later(connection: Connection, known: Payment, asked: Asked, now_ms: int) -> None:
+    said = {name: value for name, value in _later(asked.topup).items() if getattr(known, name) != value}
+    if known.receipt is not None and said:
+        audit.add(connection, now_ms, asked.who, "topup_repeated_otherwise", subject_of(known.identity), said)
+
+
+def _later(topup: TopUp) -> dict[str, str]:
+    return {
+        "accounting_date": topup.accounting_date.isoformat(),
+        "paid_at": topup.paid_at.isoformat(),
+        "channel": topup.channel,
+    }
 
 
 def _row(topup: TopUp, now_ms: int) -> dict[str, object]:
@@ -137,9 +263,7 @@ def _row(topup: TopUp, now_ms: int) -> dict[str, object]:
         "account": topup.account,
         "amount_micro": topup.amount_micro,
         "currency": topup.currency,
-        "accounting_date": topup.accounting_date.isoformat(),
-        "paid_at": topup.paid_at.isoformat(),
-        "channel": topup.channel,
+        **_later(topup),
         "at_ms": now_ms,
         "reversal_state": "",
         "reversal_serial": "",
@@ -162,166 +286,3 @@ def _voucher(topup: TopUp, account: KnownAccount) -> Order:
         "channel": topup.channel,
     }
     return Order("topup", account.gateway, account=account.pseudonym, args=args, id=voucher_of(identity))
-
-
-def _receipt(connection: Connection, topup: TopUp, account: KnownAccount, centre: str, now_ms: int) -> str:
-    """The centre's receipt, as canonical JSON. What only the gateway knows (debt, balance, what happens to supply) is empty."""
-    document = {
-        "receipt_no": f"{centre}-{voucher_of(topup.identity)[2:18]}",
-        "bank": topup.identity.bank,
-        "institution": topup.identity.institution,
-        "serial": topup.identity.serial,
-        "accounting_date": topup.accounting_date.isoformat(),
-        "account": topup.account,
-        "holder": account.holder,
-        "amount": format_money(topup.amount_micro, topup.currency),
-        "currency": topup.currency,
-        "to_credit": "",
-        "to_debt": "",
-        "fees": "",
-        "balance_after": "",
-        "booked_at": format_moment(now_ms),
-        "gateway": account.gateway,
-        "next": "",
-    }
-    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def follow(connection: Connection, gateway: str, said: ResultMessage, now_ms: int) -> None:
-    """Takes over what a gateway says of a voucher. A refusal on the merits leaves the bank leg as it is and becomes a finding."""
-    if not said.final:
-        return
-    query = select(schema.payment).where(_p.voucher == said.command, _p.gateway == gateway, _p.delivery.in_(WAITING))
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return
-    where = update(schema.payment).where(_p.voucher == said.command)
-    if said.state == "done":
-        stands = {"reversal_state": ReversalState.STANDS.value} if row.reversal_state == ReversalState.PENDING else {}
-        connection.execute(where.values(delivery="none", **stands))
-        return
-    reason = said.reason or f"the gateway ended it as {said.state}"
-    if row.reversal_state == ReversalState.PENDING:
-        undone = _reversal_document(row, row.reversal_serial, row.reversal_date, now_ms)
-        done = {"reversal_state": ReversalState.DONE.value, "reversal": undone}
-        connection.execute(where.values(status="reversed", delivery="none", detail=reason, **done))
-        return
-    connection.execute(where.values(delivery="uncertain", detail=reason))
-    amount = format_money(row.amount_micro, row.currency)
-    paid = f"bank {row.bank} was told yes for {amount} {row.currency} to account {row.account} (serial {row.serial})"
-    findings.add(connection, gateway, "voucher_refused", said.command, f"{paid}, but {gateway} did not take it: {reason}", now_ms)
-
-
-def reverse(store: CentralStore, asked: Reversal, now_ms: int) -> tuple[ReversalVerdict, Booked]:
-    """Undoes a payment where its gateway has refused the voucher; a voucher under way waits for the gateway's word.
-
-    Unknown: a tombstone refuses the payment for ever. Refused: there is nothing to reverse. BadReversal: another amount.
-    """
-
-    def work(connection: Connection) -> tuple[ReversalVerdict, Booked]:
-        known = booked(connection, asked.identity)
-        if known is None:
-            connection.execute(insert(schema.payment).values(_tombstone(asked, now_ms)))
-            return ReversalVerdict.TOMBSTONE, _again(connection, asked.identity)
-        if known.status == "refused":
-            return ReversalVerdict.NOTHING, known
-        if known.reversal_state == ReversalState.TOMBSTONE:
-            return ReversalVerdict.TOMBSTONE, known
-        if (known.amount_micro, known.currency) != (asked.amount_micro, asked.currency):
-            raise BadReversal("amount" if known.currency == asked.currency else "currency")
-        verdict, change = _judge(known, asked, now_ms)
-        if change:
-            connection.execute(update(schema.payment).where(*_under(asked.identity)).values(change))
-            known = _again(connection, asked.identity)
-        return verdict, known
-
-    return store.write(work)
-
-
-class BadReversal(Exception):
-    """A reversal is whole; the text is the field in which this one differs from its payment."""
-
-
-def _judge(known: Booked, asked: Reversal, now_ms: int) -> tuple[ReversalVerdict, dict[str, object]]:
-    """What becomes of a reversal of a payment that we took, and what changes by it."""
-    first = {
-        "reversal_serial": asked.reversal_serial,
-        "reversal_date": asked.accounting_date.isoformat(),
-        "reversal_ms": now_ms,
-    }
-    if known.status == "reversed":
-        return ReversalVerdict.REVERSED, {}
-    if known.delivery == "uncertain":  # the gateway refused it: the money is nowhere but with us
-        undone = _document(asked.reversal_serial, asked.accounting_date.isoformat(), asked.amount_micro, asked.currency, now_ms)
-        done = {"status": "reversed", "delivery": "none", "reversal_state": ReversalState.DONE.value, "reversal": undone}
-        return ReversalVerdict.REVERSED, first | done
-    if known.delivery not in WAITING or known.reversal_state == ReversalState.STANDS:
-        return ReversalVerdict.DELIVERED, {}
-    if known.reversal_state != ReversalState.PENDING:
-        return ReversalVerdict.PENDING, first | {"reversal_state": ReversalState.PENDING.value}
-    if now_ms - known.reversal_ms >= DECIDED_WITHIN_MS:
-        return ReversalVerdict.DELIVERED, {"reversal_state": ReversalState.STANDS.value}
-    return ReversalVerdict.PENDING, {}
-
-
-def _again(connection: Connection, identity: PaymentIdentity) -> Booked:
-    found = booked(connection, identity)
-    assert found is not None
-    return found
-
-
-def _tombstone(asked: Reversal, now_ms: int) -> dict[str, object]:
-    identity, day = asked.identity, asked.accounting_date.isoformat()
-    return {
-        "bank": identity.bank,
-        "institution": identity.institution,
-        "scope": identity.scope,
-        "serial": identity.serial,
-        "account": "",
-        "gateway": "",
-        "amount_micro": asked.amount_micro,
-        "currency": asked.currency,
-        "accounting_date": day,
-        "paid_at": asked.requested_at.isoformat(),
-        "channel": "",
-        "status": "reversed",
-        "delivery": "none",
-        "at_ms": now_ms,
-        "reversal": _document(asked.reversal_serial, day, asked.amount_micro, asked.currency, now_ms),
-        "reversal_state": ReversalState.TOMBSTONE.value,
-        "reversal_serial": asked.reversal_serial,
-        "reversal_date": day,
-        "reversal_ms": now_ms,
-    }
-
-
-def _reversal_document(row: Row[tuple[object, ...]], serial: str, day: str, now_ms: int) -> str:
-    return _document(serial, day, row.amount_micro, row.currency, now_ms)
-
-
-def _document(serial: str, day: str, amount_micro: int, currency: str, now_ms: int) -> str:
-    document = {
-        "reversal_serial": serial,
-        "accounting_date": day,
-        "amount": format_money(amount_micro, currency),
-        "currency": currency,
-        "reversed_at": format_moment(now_ms),
-    }
-    return json.dumps(document, sort_keys=True, separators=(",", ":"))
-
-
-def day_lines(connection: Connection, bank: str, day: str) -> list[DayLine]:
-    """What the bank and we owe each other of an accounting date: every payment that we took, and every reversal that undid one."""
-    query = (
-        select(schema.payment)
-        .where(_p.bank == bank, _p.accounting_date == day, _p.receipt.is_not(None))
-        .order_by(_p.at_ms, _p.serial)
-    )
-    lines = []
-    for row in connection.execute(query):
-        amount = format_money(row.amount_micro, row.currency)
-        paid = DayLine(row.serial, row.account, amount, row.currency, TOPUP, "", row.paid_at, row.channel, row.institution)
-        lines.append(paid)
-        if row.status == "reversed":
-            lines.append(paid._replace(serial=row.reversal_serial, type=REVERSAL, original_serial=row.serial))
-    return lines

@@ -20,8 +20,8 @@ from gateway.central.store import CentralStore
 log = structlog.get_logger(__name__)
 
 
-def serve(config: CentralConfig, folder: Path, *, say_ready: bool = False) -> None:
-    """Runs until SIGTERM or Ctrl-C. ConfigError and StoreUnusable say what is wrong."""
+def serve(config: CentralConfig, folder: Path, *, file: Path | None = None, say_ready: bool = False) -> None:
+    """Runs until SIGTERM or Ctrl-C. ConfigError and StoreUnusable say what is wrong. file: the configuration's, looked at again."""
     log_to_stderr()
     broker, signer = config.broker(folder), config.signer(folder, "centre")
     if signer is None and not broker.on_loopback:
@@ -37,7 +37,7 @@ def serve(config: CentralConfig, folder: Path, *, say_ready: bool = False) -> No
             share=config.central.share,
             anchors=trust_of(config.anchor_keys()),
         )
-        listening = Listening.of(config, folder, central)
+        listening = Listening.of(config, folder, central, file)
         event_loop.run(_serve(central, listening, say_ready))
     finally:
         store.close()
@@ -72,4 +72,5 @@ async def _run(central: Central, listening: Listening | None) -> None:
 
 async def _say_ready(central: Central, listening: Listening | None) -> None:
     await central.session.connected.wait()
-    print(json.dumps({"ready": True} | ({} if listening is None else {"http": listening.url})), flush=True)
+    where = {} if listening is None else {"http": listening.url, **({} if listening.bank is None else {"bank": listening.bank})}
+    print(json.dumps({"ready": True, **where}), flush=True)

@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "3"
+VERSION = "4"
 
 metadata = MetaData()
 
@@ -247,18 +247,86 @@ payment = Table(
     _text("status"),
     _text("delivery"),
     _text("receipt", nullable=True),
+    _text("receipt_jws", nullable=True),
     _text("reversal", nullable=True),
     _text("reversal_state"),
     _text("reversal_serial"),
     _text("reversal_date"),
+    Column("reversal_reason", Text, nullable=False, server_default=""),
+    Column("reversal_requested", Text, nullable=False, server_default=""),
     _int("reversal_ms"),
     _text("problem", nullable=True),
     _text("detail", nullable=True),
     _text("voucher", nullable=True),
     _int("at_ms"),
     Index("central_payment_day", "bank", "accounting_date"),
+    Index("central_payment_account", "bank", "accounting_date", "account"),
+    Index("central_payment_reversed", "bank", "reversal_date"),
     Index("central_payment_voucher", "voucher"),
 )
 """What banks paid in at the centre, under the payment's identity for ever; also refusals and tombstones. voucher: the order that
 takes it to its gateway. reversal: what the bank was told of it, once it is decided; reversal_state: as domain/bank_acts has it, or
 empty."""
+
+takings = Table(
+    "central_takings",
+    metadata,
+    Column("bank", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("part", Text, primary_key=True),
+    _int("count"),
+    _int("micro"),
+)
+"""Running sums of a bank's day, where a limit on it was ever asked about. part: empty for all of it, or `channel:NAME`."""
+
+nonce = Table(
+    "central_nonce",
+    metadata,
+    Column("number", NUMBER, primary_key=True),
+    _text("kid"),
+    _text("nonce"),
+    _int("expires_ms"),
+    UniqueConstraint("kid", "nonce"),
+)
+"""What banks' signatures used up, in the order of its coming."""
+
+audit = Table(
+    "central_audit",
+    metadata,
+    Column("number", NUMBER, primary_key=True, autoincrement=False),
+    _int("at_ms"),
+    _text("who"),
+    _text("act"),
+    _text("subject"),
+    _text("data"),
+    _text("previous"),
+    _text("hash"),
+)
+"""Every act of money in a hash chain (domain/audit_chain), written in the transaction that does it."""
+
+receipt_key = Table("central_receipt_key", metadata, Column("kid", Text, primary_key=True), _text("x"), _int("since_ms"))
+"""Public halves of all keys that ever signed receipts here, of whatever instance: published for ever."""
+
+day_book = Table(
+    "central_day_book",
+    metadata,
+    Column("bank", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    _int("at_ms"),
+    _text("sha256"),
+    _text("state"),
+    _text("result"),
+)
+"""What a bank's file of an accounting date came to, each upload a version. state: running, done, failed. result: JSON, as told."""
+
+closed_day = Table(
+    "central_closed_day",
+    metadata,
+    Column("bank", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    _int("closed_ms"),
+)
+"""Accounting dates that are agreed: nothing is booked or undone on them any more."""

@@ -107,6 +107,7 @@ class Central:
         self._relayed: dict[str, Written] = {}
         self._under_way: set[str] = set()
         self._asker = Asker()
+        self._broken, self._ended = StoreBroken(), asyncio.Event()
         self.session = MqttSession(
             broker,
             identifier,
@@ -127,7 +128,14 @@ class Central:
         """Receives for ever."""
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (self.session.run(), self._ingest(), self._acknowledge(), self._relay(), self._chores()):
+                for part in (
+                    self.session.run(),
+                    self._ingest(),
+                    self._acknowledge(),
+                    self._relay(),
+                    self._chores(),
+                    self._stop_broken(),
+                ):
                     group.create_task(part)
         except* StoreBroken as broken:
             raise broken.exceptions[0] from None
@@ -142,8 +150,17 @@ class Central:
             self._to_send.set()
 
     async def in_store(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs something on the store in the thread that has it."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        """Runs something on the store in the thread that has it. Where it breaks, everything ends: also what a bank asked for."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        except StoreBroken as broken:
+            self._broken = broken
+            self._ended.set()
+            raise
+
+    async def _stop_broken(self) -> None:
+        await self._ended.wait()
+        raise self._broken
 
     async def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
         where = self._topics.parse(topic)

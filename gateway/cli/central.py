@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -60,7 +61,7 @@ def central(
         from gateway.central import process  # everything heavy is loaded only by those who run it
         from gateway.central.config import load
 
-        process.serve(load(config), config.resolve().parent, say_ready=ready)
+        process.serve(load(config), config.resolve().parent, file=config.resolve(), say_ready=ready)
 
 
 @verbs.command()
@@ -150,20 +151,25 @@ def _text(path: Path) -> str:
 def new_key(
     file: Annotated[Path, typer.Argument(help="Where the private key is to stand; it must not be there yet.")],
     kid: Annotated[str, typer.Option("--kid", help="The id under which gateways know it.")],
-    role: Annotated[str, typer.Option("--role", help="centre signs acks and requests, commands signs orders.")] = "commands",
+    role: Annotated[
+        str, typer.Option("--role", help="centre signs acks, commands signs orders, receipts signs for banks.")
+    ] = "commands",
 ) -> None:
-    """Make a private key (mode 0600) and print what the gateways' configuration needs of it.
+    """Make a private key (mode 0600) and print what the gateways' configuration needs of it; of one for receipts, the public half.
 
     Example: wattgate central keys new commands.jwk --kid office-1
     """
-    if role not in ("centre", "commands"):
-        raise Failure("--role is centre or commands", code=2)
+    if role not in ("centre", "commands", "receipts"):
+        raise Failure("--role is centre, commands or receipts", code=2)
     from gateway.bootstrap.new_keys import write_new_key
 
     try:
         public = write_new_key(file, kid)
     except (OSError, ValueError) as problem:
         raise Failure(f"the key cannot be written to {file}: {problem}") from None
+    if role == "receipts":
+        print(json.dumps({"kid": kid, "public": public}))
+        return
     verbs_line = "" if role == "centre" else 'verbs = ["*"]\n'
     print(f'[[uplink_key]]\nkid = "{kid}"\npublic = "{public}"\nrole = "{role}"\n{verbs_line}', end="")
 
@@ -188,8 +194,6 @@ def status(config: Config, as_json: Annotated[bool, typer.Option("--json", help=
 
     Example: wattgate central status -c central.toml
     """
-    from dataclasses import asdict
-
     from gateway.central import findings, report
     from protocols.uplink.moments import format_moment
 
@@ -213,8 +217,6 @@ def check_gaps(config: Config, as_json: Annotated[bool, typer.Option("--json", h
 
     Example: wattgate central check-gaps -c central.toml
     """
-    from dataclasses import asdict
-
     from gateway.central import report
 
     found = _asked(config, lambda s: s.read(lambda c: list(report.gaps(c))))
@@ -240,6 +242,20 @@ def close_finding(
 
     if not _asked(config, lambda s: s.write(lambda c: findings.close(c, number, who, wall_ms()))):
         raise Failure(f"there is no open finding {number}")
+
+
+@verbs.command()
+def audit(config: Config) -> None:
+    """Print the centre's audit log of money, a JSON object a row, and verify its chain; exit 1 where it is broken.
+
+    Example: wattgate central audit -c central.toml
+    """
+    from gateway.central import audit as log
+
+    count, finding = _asked(config, lambda s: log.walk(s, lambda row: print(json.dumps(asdict(row), ensure_ascii=False))))
+    if finding is not None:
+        raise Failure(finding)
+    print(f"{count} rows, each as it was written", file=sys.stderr)
 
 
 def _asked(config: Path, work: Callable[[CentralStore], T]) -> T:

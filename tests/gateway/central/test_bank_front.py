@@ -5,93 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import pytest
 
-from gateway.adapters.http.bank_gate import BankGate, Banks
-from gateway.adapters.http.guard import new_application
-from gateway.bootstrap.new_keys import write_new_key
-from gateway.central import findings, keys, orders, report, schema
-from gateway.central.accounts import COLUMNS, Accounts, BadTable
-from gateway.central.bank_front import BankFront
+from gateway.central import findings, orders, report, schema
+from gateway.central.accounts import BadTable
 from gateway.central.ingest import save
-from gateway.central.orders import Written
 from gateway.central.store import CentralStore
 from gateway.domain.bank_acts import DECIDED_WITHIN_MS
 from protocols.uplink import signing
 from protocols.uplink.commands import decode_command
 from protocols.uplink.topics import Up
 from tests.gateway.central.arriving import arrival
+from tests.gateway.central.bank_ends import NOW_MS, TABLE, Front
 from tests.gateway.central.conftest import rows
-
-NOW_MS = int(datetime(2026, 11, 21, 4, tzinfo=UTC).timestamp() * 1000)
-TABLE = f"{','.join(COLUMNS)}\nA-1,G1,00ff,CNY,Z**\nA-2,G2,00fe,CNY,L*\n"
-FORM = {
-    "serial": "S-1",
-    "account": "A-1",
-    "amount": "50.00",
-    "currency": "CNY",
-    "paid_at": "2026-11-21T12:00:00+08:00",
-    "accounting_date": "2026-11-21",
-}
-REVERSAL = {
-    "reversal_serial": "R-1",
-    "accounting_date": "2026-11-21",
-    "amount": "50.00",
-    "currency": "CNY",
-    "reason": "no answer",
-    "requested_at": "2026-11-21T12:01:00+08:00",
-}
-
-
-class Relay:
-    """As much of a central system as the front needs; it keeps what it is told to send."""
-
-    def __init__(self, store: CentralStore) -> None:
-        self.store = store
-        self.sent: list[Written] = []
-
-    async def in_store(self, work: Any) -> Any:
-        return await asyncio.to_thread(work)
-
-    def send_soon(self, written: list[Written]) -> None:
-        self.sent += written
-
-
-class Front:
-    """A front and a bank that calls it."""
-
-    def __init__(self, store: CentralStore, folder: Path) -> None:
-        (folder / "accounts.csv").write_text(TABLE)
-        write_new_key(folder / "office.jwk", "office-1")
-        self.accounts, self.signer = Accounts(folder / "accounts.csv"), keys.load(folder / "office.jwk")
-        self.accounts.refresh()
-        self.relay, self.now_ms, self.store = Relay(store), NOW_MS, store
-        gate = BankGate(Banks, lambda: self.now_ms)
-        app = new_application("central", "1")
-        front = BankFront(self.relay, self.accounts, self.signer, "CENTRE", gate, lambda: self.now_ms)  # type: ignore[arg-type]
-        app.include_router(front.router())
-        self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://centre")
-
-    async def topup(self, **change: str) -> httpx2.Response:
-        return await self.client.post("/bank/v1/topups", json=FORM | change)
-
-    async def query(self, serial: str = "S-1") -> dict[str, Any]:
-        answer = await self.client.get(f"/bank/v1/topups/{serial}")
-        assert answer.status_code == 200
-        found: dict[str, Any] = answer.json()
-        return found
-
-    async def reverse(self, serial: str = "S-1", **change: str) -> httpx2.Response:
-        return await self.client.post(f"/bank/v1/topups/{serial}/reversal", json=REVERSAL | change)
-
-    def gateway_says(self, seq: int, state: str, reason: str | None = None, *, final: bool = True) -> None:
-        said: dict[str, Any] = {"command": self.relay.sent[0].id, "state": state, "final": final, "reason": reason}
-        save(self.store, [arrival(seq, Up.RESULT, **said)])
 
 
 @pytest.fixture
@@ -218,6 +146,8 @@ async def test_a_reversal_is_decided_in_time(front: Front) -> None:
     assert [(await front.reverse()).status_code for _ in range(2)] == [409, 409]
     front.gateway_says(1, "refused", "no such account")  # too late to undo it: a person decides
     assert (await front.query())["payment"] == "posted" and len(front.store.read(findings.listed)) == 1
+    late = await front.reverse()  # "delivered" was final
+    assert (late.status_code, late.json()["code"], late.json()["final"]) == (409, "delivered", True)
 
 
 async def test_a_reversal_of_what_never_came_is_a_tombstone(front: Front) -> None:
@@ -244,10 +174,31 @@ async def test_the_statement_is_the_day_as_the_bank_would_write_it(front: Front)
     assert answer.text.splitlines() == [
         "serial,account,amount,currency,type,original_serial,paid_at,channel,institution",
         "S-1,A-1,50.00,CNY,topup,,2026-11-21T04:00:00+00:00,,",
-        "R-1,A-1,50.00,CNY,reversal,S-1,2026-11-21T04:00:00+00:00,,",
         "S-2,A-2,7.50,CNY,topup,,2026-11-21T04:00:00+00:00,,",
+        "R-1,A-1,50.00,CNY,reversal,S-1,2026-11-21T04:01:00+00:00,,",
         "#3,7.50",
     ]
+
+
+async def test_a_reversal_stands_on_its_own_day(front: Front) -> None:
+    await front.topup()
+    front.gateway_says(1, "refused", "no such account")
+    await front.reverse(accounting_date="2026-11-22")
+    paid, undone = [
+        (await front.client.get(f"/bank/v1/reconciliations/2026-11-{day}/statement")).text.splitlines()[1:] for day in (21, 22)
+    ]
+    assert paid == ["S-1,A-1,50.00,CNY,topup,,2026-11-21T04:00:00+00:00,,", "#1,50.00"]
+    assert undone == ["R-1,A-1,50.00,CNY,reversal,S-1,2026-11-21T04:01:00+00:00,,", "#1,-50.00"]
+
+
+async def test_what_a_reversed_payment_was_is_inside_the_refusal(front: Front) -> None:
+    receipt = (await front.topup()).json()["receipt"]
+    front.gateway_says(1, "refused", "no such account")
+    undone = (await front.reverse()).json()["reversal"]
+    late = (await front.topup()).json()
+    assert (late["code"], late["receipt"], late["reversal"]) == ("reversed", receipt, undone)
+    assert (undone["reason"], undone["gateway"], undone["serial"]) == ("no answer", "G1", "S-1")
+    assert (await front.topup(amount="60.00")).json()["code"] == "serial_conflict"
 
 
 async def test_an_account_shows_what_the_gateway_last_told(front: Front) -> None:

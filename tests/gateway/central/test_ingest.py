@@ -70,6 +70,13 @@ def test_dropped_numbers_far_away_wait_until_something_reaches_them(store: Centr
     assert last.acks == {"G1": Ack(epoch="e1", upto=401)}
 
 
+def test_dropped_numbers_beside_others_that_are_dropped_later_do_not_stay_a_hole(store: CentralStore) -> None:
+    """Thinning goes through a month several times: what one event names lies between what the next one names."""
+    save(store, [arrival(1), arrival(8)])
+    save(store, [dropped(9, (4, 5))])
+    assert save(store, [dropped(10, (2, 3), (6, 7))]).acks == {"G1": Ack(epoch="e1", upto=10)}
+
+
 @pytest.mark.parametrize("ranges", (None, [[3, 2]], [[0, 1]], [[5, 9]], [["1", 2]], [[1, True]], [[1]], "1-2", [[1, 1]] * 1001))
 def test_an_event_that_does_not_say_what_was_dropped_is_a_finding(store: CentralStore, ranges: object) -> None:
     saved = save(store, [arrival(9, kind_="dropped", ranges=ranges)])

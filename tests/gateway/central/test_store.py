@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+
 import pytest
 from sqlalchemy import text, update
 
-from gateway.central import ingest, schema, states
+from gateway.central import audit, ingest, schema, states
 from gateway.central.arrivals import Unreadable
 from gateway.central.orders import Order, write
+from gateway.central.payments import booked
+from gateway.central.reversals import reverse
 from gateway.central.store import CentralStore, StoreUnusable
+from gateway.domain.bank_acts import Reversal, ReversalVerdict
+from gateway.domain.requests import PaymentIdentity
 from protocols.uplink.messages import BadMessage
 from protocols.uplink.topics import Up
 from tests.gateway.central.arriving import NOW_MS, arrival
@@ -92,6 +98,36 @@ def test_a_store_of_an_old_version_is_brought_forward(url: str) -> None:
     assert (old["id"], old["kid"], old["counter"], old["final"]) == ("c-1", schema.UNSIGNED, 7, True)
     [written] = write(again, [Order("stop", "G1")], None, NOW_MS)
     assert b'"counter":8' in written.token
+    again.close()
+
+
+WITHOUT_KEYS = (  # version 3: receipts without a signature, and a front for unsigned banks only
+    "DROP INDEX central_payment_account",
+    "DROP INDEX central_payment_reversed",
+    *(f"ALTER TABLE central_payment DROP COLUMN {name}" for name in ("receipt_jws", "reversal_reason", "reversal_requested")),
+    *(f"DROP TABLE central_{name}" for name in ("audit", "nonce", "takings", "receipt_key", "day_book", "closed_day")),
+    "INSERT INTO central_payment (bank, institution, scope, serial, account, gateway, amount_micro, currency, accounting_date,"
+    " paid_at, channel, status, delivery, receipt, reversal_state, reversal_serial, reversal_date, reversal_ms, voucher, at_ms)"
+    " VALUES ('demo', '', '', 'S-1', 'A-1', 'G1', 50000000, 'CNY', '2026-11-21', '2026-11-21T04:00:00+00:00', '', 'posted',"
+    " 'queued', '{}', '', '', '', 0, 'v-1', 5)",
+)
+
+
+def test_payments_of_version_3_are_kept(url: str) -> None:
+    store = CentralStore.open(url)
+    with store._database.writer.begin() as connection:
+        for statement in WITHOUT_KEYS:
+            connection.execute(text(statement))
+        connection.execute(update(schema.meta).values(value="3"))
+    store.close()
+    again = CentralStore.open(url)
+    found = again.read(lambda c: booked(c, PaymentIdentity("demo", "", "", "S-1")))
+    assert found is not None and (found.payment.receipt, found.payment.receipt_jws, found.delivery) == ("{}", None, "queued")
+    asked = Reversal(
+        found.payment.identity, "R-1", date(2026, 11, 21), 50_000_000, "CNY", "why", datetime(2026, 11, 21, tzinfo=UTC)
+    )
+    assert reverse(again, asked, "bank:demo", None, "CENTRE", lambda: 9)[0] is ReversalVerdict.PENDING
+    assert audit.walk(again) == (1, None)
     again.close()
 
 

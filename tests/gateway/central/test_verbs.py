@@ -11,13 +11,14 @@ from pathlib import Path
 import aiomqtt
 import httpx2
 import pytest
+from sqlalchemy import delete
 from typer.testing import CliRunner
 
 from gateway.bootstrap.new_keys import write_new_key
-from gateway.central import findings, keys
+from gateway.central import findings, keys, schema
 from gateway.central.config import load
 from gateway.central.ingest import save
-from gateway.central.orders import Signer
+from gateway.central.orders import Order, Signer, write
 from gateway.central.store import CentralStore
 from gateway.cli.answers import Failure
 from gateway.cli.app import app
@@ -91,6 +92,29 @@ def test_a_finding_stays_until_a_person_closes_it(file: Path) -> None:
     again = CliRunner().invoke(app, ["central", "close-finding", "1", "--who", "li", "-c", str(file)])
     assert isinstance(again.exception, Failure)
     store.close()
+
+
+def test_the_audit_log_is_told_and_proved(file: Path) -> None:
+    store = filled(file)
+    signer = keys.load(file.parent / "commands.jwk")
+    args = {"amount": "5.00", "via": "counter"}
+    for _ in range(2):
+        write(store, [Order("refund", "G1", account="00ff", args=args, id="c-1"), Order("stop", "G1", id="c-2")], signer, 1)
+    code, told = asked(file, "audit")
+    [row] = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    assert (code, row["who"], row["act"], row["subject"]) == (0, "key:commands-1", "order_refund", "c-1")
+    assert row["data"] == {"gateway": "G1", "account": "00ff", "reason": "", **args}
+    store.write(lambda c: c.execute(delete(schema.audit)))
+    store.close()
+    broken = CliRunner().invoke(app, ["central", "audit", "-c", str(file)]).exception
+    assert isinstance(broken, Failure) and "the audit log stops at row 0, but 1 were written" in broken.sentences[0]
+
+
+def test_a_key_for_receipts_is_no_gateways_affair(tmp_path: Path) -> None:
+    command = ["central", "keys", "new", str(tmp_path / "r.jwk"), "--kid", "centre-1", "--role", "receipts"]
+    done = CliRunner().invoke(app, command)
+    public = signing.x_of(keys.load(tmp_path / "r.jwk").key)
+    assert (done.exit_code, json.loads(done.output)) == (0, {"kid": "centre-1", "public": public})
 
 
 def test_a_key_is_made_for_the_gateways_configuration(tmp_path: Path) -> None:
