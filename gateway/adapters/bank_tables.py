@@ -10,9 +10,13 @@ from gateway.adapters.profiles import ProfileError, config_folder
 from protocols.bank.dayfile import DayFileError, day_table, parse_dayfile
 from protocols.bank.debitfile import DebitTable, debit_table
 from protocols.bank.iso8583_table import NO_MAC, Dialect, dialect
+from protocols.bank.keywrap import unwrap
 from protocols.bank.mac import mac
 
-__all__ = ["DayFileError", "DebitTable", "Dialect", "ProfileError", "day_lines", "debits_of", "dialect_of", "fits", "sealed"]
+__all__ = [
+    "DayFileError", "DebitTable", "Dialect", "ProfileError", "day_lines", "debits_of", "dialect_of", "fits", "opens",
+    "sealed",
+]  # fmt: skip
 
 MOST_TABLE_BYTES = 256 * 1024
 """Of a table: the shipped ones have three thousand."""
@@ -45,6 +49,15 @@ def fits(table: Dialect, key: bytes) -> str | None:
     """Why this is no key for the table's MACs, without the key; None when it is."""
     try:
         mac(table.mac, key, b"")
+    except ValueError as problem:
+        return str(problem)
+    return None
+
+
+def opens(table: Dialect, key: bytes) -> str | None:
+    """Why this is no zone's key, under which new keys of the table's MACs come; None when it is."""
+    try:
+        unwrap(table.key.wrapped if table.key is not None else "", key, bytes(16))
     except ValueError as problem:
         return str(problem)
     return None

@@ -1,4 +1,4 @@
-"""TCP listeners for partners that speak ISO 8583: connections, frames and their bounds; what is said is iso8583_partner's."""
+"""TCP listeners for partners that speak ISO 8583: connections, TLS, frames and their bounds; what is said is iso8583_partner's."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gateway.adapters.http.server import ListenError
+from gateway.adapters.http.server import ListenError, names_in
+from gateway.adapters.http.status import PartnerStatus
+from gateway.adapters.http.tls import RenewedContext, Tls
 from gateway.adapters.iso8583_partner import Partner
 from protocols.bank.iso8583 import BadMessage, Deframer, frame
 
 FRAME_WITHIN_S = 10.0
 """A message that has begun is whole by then: a peer that dribbles holds a connection for nothing."""
+
+HANDSHAKE_WITHIN_S = 10.0
+"""TLS is agreed on by then, for the same reason."""
 
 WRITE_WITHIN_S = 10.0
 """A peer that does not take its answers is no partner any more; it will ask again on another connection."""
@@ -27,27 +33,45 @@ BACKLOG = 16
 
 CHUNK = 65_536
 
+SLOWER_S = 0.05
+"""Whoever sends more than was agreed is read more slowly, on all its connections: so often it is looked whether there is room.
+No message is refused for that, least of all a reversal."""
+
+NOTE_EVERY_S = 60.0
+"""The same thing about connections is said once in this time: a flood of them must not become one in the log. All are counted."""
+
+ACCEPT_AGAIN_S = 1.0
+"""After the machine had no room for a connection (no descriptors left)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a partner is waited for. peers: networks it may call from. most: connections at once; idle_s: silence that ends one."""
+    """Where a partner is waited for. peers: networks it may call from. most: connections at once; idle_s: silence that ends one.
+
+    tls: what secures it. name: that a partner's certificate has to show, any that tls.client_ca vouches for where it is empty.
+    """
 
     host: str
     port: int
     peers: Sequence[str]
     most: int
     idle_s: float
+    tls: Tls | None = None
+    name: str = ""
 
 
 class IsoListener:
     """One partner's port, bound from the constructor on; `serve` answers until it is cancelled. Raises ListenError."""
 
     def __init__(self, place: Place, partner: Partner, note: Callable[[str, str], None] = lambda event, peer: None) -> None:
-        """note: told what ended or refused a connection, by a word and the peer's address."""
-        self._place, self.partner, self._note = place, partner, note
+        """note: told what ended or refused a connection, by a word and the peer's address, now and then (NOTE_EVERY_S)."""
+        self._place, self.partner, self._tell = place, partner, note
+        self._context = None if place.tls is None else _context(place)
         self._peers = [ipaddress.ip_network(each) for each in place.peers]
         self._socket = _bind(place.host, place.port)
         self._open: set[asyncio.Task[None]] = set()
+        self._said_s: dict[str, float] = {}
+        self._calls, self._turned_away = 0, Counter[str]()
         self.port = int(self._socket.getsockname()[1])
 
     @property
@@ -55,13 +79,22 @@ class IsoListener:
         """Whether calls are taken."""
         return self._socket.fileno() != -1
 
+    def status(self) -> PartnerStatus:
+        """What this port has seen since the start."""
+        return self.partner.status(len(self._open), self._calls, dict(self._turned_away))
+
     async def serve(self) -> None:
         """Answers until cancelled; connections end with it."""
-        server = await asyncio.start_server(self._serve, sock=self._socket, backlog=BACKLOG, limit=CHUNK)
+        loop = asyncio.get_running_loop()
         try:
-            await server.serve_forever()
+            while True:
+                try:
+                    call, address = await loop.sock_accept(self._socket)
+                except OSError:
+                    await asyncio.sleep(ACCEPT_AGAIN_S)
+                    continue
+                self._take(call, str(address[0]))
         finally:
-            server.close()
             for each in list(self._open):
                 each.cancel()
             self._socket.close()
@@ -70,23 +103,50 @@ class IsoListener:
         """Give the port back, of a listener that never served."""
         self._socket.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        peer = str((writer.get_extra_info("peername") or ("?",))[0])
+    def _take(self, call: socket.socket, peer: str) -> None:
+        """Before a byte is read: whoever may not call, or is one too many, costs nothing but this."""
+        if not self._known(peer):
+            self._refuse("stranger", peer)
+            call.close()
+        elif len(self._open) >= self._place.most:
+            self._refuse("full", peer)
+            call.close()
+        else:
+            self._calls += 1
+            task = asyncio.ensure_future(self._serve(call, peer))
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
+
+    async def _serve(self, call: socket.socket, peer: str) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=CHUNK)
+        protocol = asyncio.StreamReaderProtocol(reader)
         try:
-            if not self._known(peer):
-                self._note("iso8583_stranger", peer)
-            elif len(self._open) >= self._place.most:
-                self._note("iso8583_full", peer)
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol, call, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_WITHIN_S if self._context else None
+            )
+        except OSError as problem:  # an SSLError and a TimeoutError are ones
+            call.close()
+            self._refuse("tls", peer, f": {getattr(problem, 'reason', None) or problem}")
+            return
+        try:
+            if self._place.name and self._place.name not in names_in(transport.get_extra_info("peercert")):
+                self._refuse("certificate", peer, ": its certificate is another's")
             else:
-                self._open.add(task)
+                writer = asyncio.StreamWriter(transport, protocol, reader, loop)
                 await _Connection(reader, writer, self.partner, self._place.idle_s).run()
-        except asyncio.CancelledError:
-            pass  # the listener ends, and so does this task; asyncio would log a cancelled connection as an error
         finally:
-            self._open.discard(task)
-            writer.transport.abort()
+            transport.abort()
+
+    def _refuse(self, why: str, peer: str, more: str = "") -> None:
+        self._turned_away[why] += 1
+        self._note(f"iso8583_{why}{more}", peer)
+
+    def _note(self, event: str, peer: str) -> None:
+        now_s, word = asyncio.get_running_loop().time(), event.partition(":")[0]
+        if now_s - self._said_s.get(word, -NOTE_EVERY_S) >= NOTE_EVERY_S:
+            self._said_s[word] = now_s
+            self._tell(event, peer)
 
     def _known(self, peer: str) -> bool:
         with contextlib.suppress(ValueError):
@@ -136,9 +196,17 @@ class _Connection:
             self._broken = True
             return False
         for message in found:
+            await self._at_its_rate()
             await self._room.acquire()
             answers.create_task(self._answer(message))
         return bool(found)
+
+    async def _at_its_rate(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._partner.too_fast(loop.time()):
+                return
+            await asyncio.sleep(SLOWER_S)
 
     async def _answer(self, message: bytes) -> None:
         try:
@@ -152,6 +220,14 @@ class _Connection:
             self._writer.transport.abort()  # whoever does not take his answer asks again
         finally:
             self._room.release()
+
+
+def _context(place: Place) -> RenewedContext:
+    assert place.tls is not None
+    try:
+        return RenewedContext.of(place.tls)
+    except (OSError, ValueError) as problem:
+        raise ListenError(f"{place.host}:{place.port} cannot be secured by {place.tls.certificate}: {problem}") from None
 
 
 def _bind(host: str, port: int) -> socket.socket:

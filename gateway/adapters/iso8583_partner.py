@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from gateway.adapters.http.bank_account import account_view
+from gateway.adapters.http.bank_rates import BankRates
 from gateway.adapters.http.reads import Reads
+from gateway.adapters.http.status import PartnerStatus
+from gateway.adapters.iso8583_keys import SentKeys, WrongKey
 from gateway.domain.bank_acts import Reversal, ReversalOutcome, ReversalVerdict
 from gateway.domain.bank_terms import PartnerTerms
 from gateway.domain.requests import PaymentIdentity, TopUp
@@ -22,7 +25,7 @@ from gateway.domain.traces import Trace
 from gateway.domain.units import DECIMALS, MICRO, parse_signed_money
 from gateway.services.ports import InvalidField, MoneyHeld, NotOpen, TopUpOutcome, TopUpVerdict, Unavailable
 from protocols.bank import iso8583_meaning as meaning
-from protocols.bank.iso8583 import BadMessage, Codec, Message
+from protocols.bank.iso8583 import BadMessage, Codec, Message, Received
 from protocols.bank.iso8583_table import RESULTS, Dialect
 
 ANSWER_WITHIN_S = 4.5
@@ -45,10 +48,11 @@ _REVERSED = {
 class IsoUseCases:
     """What a line can have done; pay and reverse raise ports.InvalidField, NotOpen, MoneyHeld, Unavailable, the others the last.
 
+    pay is told whether the payment's name has its own day and time.
     cut_over: remembers a partner's accounting date; day: gives it back. heard: told of every message that is the partner's.
     """
 
-    pay: Callable[[TopUp, Trace], Awaitable[TopUpOutcome]]
+    pay: Callable[[TopUp, Trace, bool], Awaitable[TopUpOutcome]]
     reverse: Callable[[Reversal, Trace], Awaitable[ReversalOutcome]]
     read: Reads
     cut_over: Callable[[str, date], Awaitable[None]]
@@ -61,7 +65,8 @@ class IsoTerms:
     """What is agreed with a partner beside its table. keys: for MACs, the first of which signs; asked for anew with each message.
 
     institutions: what field 32 may say; empty for anything. sign_on: nothing but network messages is taken before one. channel: of
-    its payments. most_balance_micro, masked: as over HTTP.
+    its payments. most_balance_micro, masked: as over HTTP. sent: keys that the partner may change itself, of which `keys` are the
+    first; None where they change by hand only. rate: messages a second and a minute, beyond which it is heard more slowly.
     """
 
     partner: Callable[[], PartnerTerms]
@@ -71,16 +76,20 @@ class IsoTerms:
     channel: str
     most_balance_micro: int
     masked: Callable[[str], str]
+    sent: SentKeys | None = None
+    rate: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)
 class Counted:
-    """Messages of a partner by what became of them, for metrics."""
+    """Messages of a partner by what became of them, and by MTI and code of field 39 ("" for silence), for metrics."""
 
     answered: dict[str, int] = field(default_factory=dict)
     silent: int = 0
+    messages: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def add(self, result: str | None) -> None:
+    def add(self, mti: str, result: str | None, code: str) -> None:
+        self.messages[mti, code] = self.messages.get((mti, code), 0) + 1
         if result is None:
             self.silent += 1
         else:
@@ -104,6 +113,8 @@ class Partner:
         self._zone = ZoneInfo(terms.partner().zone)
         self.bank = terms.partner().bank
         self._signed_on = not terms.sign_on
+        self._echo_ms: int | None = None
+        self._rates = BankRates()
         self._running: set[asyncio.Task[_Said | None]] = set()
         self.counted = Counted()
 
@@ -111,6 +122,10 @@ class Partner:
     def dialect(self) -> Dialect:
         """Its table."""
         return self._dialect
+
+    def too_fast(self, now_s: float) -> bool:
+        """Whether its next message has to wait; else it is counted. now_s: only rises."""
+        return self._terms.rate is not None and self._rates.take(self.bank, *self._terms.rate, now_s) > 0
 
     async def answer(self, data: bytes) -> bytes | None:
         """The answer to one message without its frame; None for silence."""
@@ -120,28 +135,73 @@ class Partner:
             return self._reply(bad.partial, _Said("format"))
         message = received.message
         if not _asks(message):
-            return self._reply(None, None)
-        kind, keys = meaning.kind_of(self._dialect, message), self._terms.keys()
-        free = self._dialect.mac == "none" or (not received.mac and kind in self._dialect.open_kinds)
-        if not free and not self._codec.right(received, keys):
-            return self._reply(message, _Said("mac"))
-        sender = message.get(32).rjust(11, "0")
-        if self._terms.institutions and kind != "network" and sender not in self._terms.institutions:
-            return self._reply(message, _Said("sender"))
-        self._cases.heard()
-        return self._reply(message, await self._judge(kind, message))
-
-    def _reply(self, message: Message | None, said: _Said | None) -> bytes | None:
-        if message is None or said is None or not _asks(message):
-            self.counted.add(None)
-            return None
-        self.counted.add(said.result)
-        keys = self._terms.keys()
-        answer = meaning.answer(self._dialect, message, said.result, said.balance)
+            return self._reply(message, None)
+        kind = meaning.kind_of(self._dialect, message)
+        act = self._dialect.network.get(message.get(70)) if kind == "network" else None
         try:
-            return self._codec.encode(answer, keys[0] if keys else None)
+            if act == "key_exchange" and self._terms.sent is not None:
+                return await self._new_key(received, self._terms.sent)
+            key = self._codec.sealed_by(received, self._keys())
+            free = self._dialect.mac == "none" or (not received.mac and kind in self._dialect.open_kinds)
+            if key is None and not free:
+                return self._reply(message, _Said("mac"))
+            sender = message.get(32).rjust(11, "0")
+            if self._terms.institutions and kind != "network" and sender not in self._terms.institutions:
+                return self._reply(message, _Said("sender"))
+            await self._confirmed(key)
+        except Unavailable:
+            return self._reply(message, None)
+        self._cases.heard()
+        return self._reply(message, await self._judge(kind, message), key)
+
+    def status(self, sessions: int, calls: int, turned_away: Mapping[str, int]) -> PartnerStatus:
+        """For metrics; what is passed in is the listener's."""
+        age_s = None if self._echo_ms is None else max(0, self._now_ms() - self._echo_ms) / 1000
+        keys = {} if self._terms.sent is None else dict(self._terms.sent.counted)
+        bad, messages = self.counted.answered.get("mac", 0), dict(self.counted.messages)
+        return PartnerStatus(self.bank, messages, bad, sessions, calls, turned_away, age_s, self._signed_on, keys)
+
+    async def _new_key(self, received: Received, sent: SentKeys) -> bytes | None:
+        """A new key for MACs. It always comes sealed, and whoever repeats one that was replaced since is refused. Unavailable."""
+        message, form = received.message, self._dialect.key
+        try:
+            brought, new = sent.brought(message)
+        except (BadMessage, WrongKey) as wrong:
+            said, brought, new = _Said("format" if isinstance(wrong, BadMessage) else "invalid"), None, b""
+        by_new = form is not None and form.by_new
+        key = self._codec.sealed_by(received, [new] if by_new and brought is not None else self._keys())
+        if key is None or (by_new and brought is None):
+            return self._reply(message, _Said("mac"))
+        if not by_new:
+            await self._confirmed(key)
+        self._cases.heard()
+        if brought is not None and not await sent.take(brought, new):
+            said, key = _Said("invalid"), None
+        elif brought is not None:
+            said = _Said("ok")
+        return self._reply(message, said, key)
+
+    async def _confirmed(self, key: bytes | None) -> None:
+        if key is not None and self._terms.sent is not None:
+            await self._terms.sent.used(key)
+
+    def _keys(self) -> Sequence[bytes]:
+        return self._terms.keys() if self._terms.sent is None else self._terms.sent.valid()
+
+    def _reply(self, message: Message | None, said: _Said | None, key: bytes | None = None) -> bytes | None:
+        """key: what sealed the question. A partner that changes its keys itself is answered in the one that it used."""
+        mti = "other" if message is None or meaning.first_sent(message.mti) not in self._dialect.messages else message.mti
+        if message is None or said is None or not _asks(message):
+            self.counted.add(mti, None, "")
+            return None
+        keys = self._keys()
+        seal = key if key is not None and self._terms.sent is not None else next(iter(keys), None)
+        answer = meaning.answer(self._dialect, message, said.result, said.balance)
+        self.counted.add(mti, said.result, answer.get(39))
+        try:
+            return self._codec.encode(answer, seal)
         except BadMessage:  # of a message that was no good itself: what of it can be said again
-            return self._codec.encode(_bare(self._dialect, answer), keys[0] if keys else None)
+            return self._codec.encode(_bare(self._dialect, answer), seal)
 
     async def _judge(self, kind: str | None, message: Message) -> _Said | None:
         try:
@@ -179,7 +239,7 @@ class Partner:
                     return _Said("invalid")
                 await self._cases.cut_over(self.bank, day)
             case "echo":
-                pass
+                self._echo_ms = self._now_ms()
             case _:
                 return _Said("unknown_message")
         return _Said("ok")
@@ -197,7 +257,7 @@ class Partner:
     async def _payment(self, message: Message) -> _Said | None:
         day = self._accounting_date(message)
         topup, trace = self._topup(message, day)
-        outcome = await self._cases.pay(topup, trace)
+        outcome = await self._cases.pay(topup, trace, self._dated)
         payment = outcome.payment
         if outcome.verdict is TopUpVerdict.CONFLICT:
             return _Said("serial_conflict")
@@ -220,7 +280,8 @@ class Partner:
             f"ISO 8583 {meaning.first_sent(message.mti)}",
             self._sent_at(message),
         )
-        return _Said(_REVERSED[(await self._cases.reverse(reversal, trace)).verdict])
+        outcome = await self._cases.reverse(reversal, trace)
+        return _Said(_REVERSED[outcome.verdict])
 
     def _topup(self, message: Message, day: date) -> tuple[TopUp, Trace]:
         trace = self._trace(meaning.named(self._dialect, message), day)
@@ -256,6 +317,11 @@ class Partner:
     def _sent_at(self, message: Message) -> datetime:
         now = datetime.fromtimestamp(self._now_ms() / 1000, self._zone).replace(tzinfo=None)
         return meaning.sent_at(message, now).replace(tzinfo=self._zone).astimezone(UTC)
+
+    @property
+    def _dated(self) -> bool:
+        """Whether a payment's name has its day."""
+        return bool({7, 13} & {*self._dialect.always, *self._dialect.where_sent})
 
     async def _bounded(self, work: Coroutine[Any, Any, _Said | None]) -> _Said | None:
         """The posting runs to its end even when nobody waits any more."""

@@ -13,7 +13,7 @@ from gateway.adapters.bank_tables import DebitTable, ProfileError, debits_of
 from gateway.adapters.http.auth import OperatorAuth
 from gateway.adapters.http.debit_api import DebitApi, DebitUseCases
 from gateway.adapters.http.problems import Problem
-from gateway.domain.mandates import Batch, DebitResult, Mandate, ResultVerdict
+from gateway.domain.mandates import Batch, DebitLine, DebitResult, Mandate, ResultVerdict
 from gateway.services import direct_debit
 from gateway.services.ports import Site, Tx
 from gateway.settings import SettingsError
@@ -72,4 +72,7 @@ def debit_cases(books: Books, now_ms: Callable[[], int]) -> DebitUseCases:
         books.wake()
         return verdicts
 
-    return DebitUseCases(check, sign, check_end, end, batch, results)
+    async def resolve(bank: str, serial: str, reason: str, who: str) -> DebitLine:
+        return await act(lambda tx: direct_debit.resolve_debit(tx, bank, serial, reason, who, now_ms()))
+
+    return DebitUseCases(check, sign, check_end, end, batch, results, resolve)

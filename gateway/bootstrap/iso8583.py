@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -10,19 +11,24 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from gateway.adapters.bank_tables import Dialect, ProfileError, dialect_of, fits, sealed
+from gateway.adapters.bank_tables import Dialect, ProfileError, dialect_of, fits, opens, sealed
+from gateway.adapters.certificates import DAY_MS, certificate
+from gateway.adapters.http.tls import Tls
+from gateway.adapters.iso8583_keys import KeyUseCases, SentKeys
 from gateway.adapters.iso8583_listener import IsoListener, Place
 from gateway.adapters.iso8583_partner import IsoTerms, IsoUseCases, Partner
 from gateway.domain.bank_acts import Reversal, ReversalOutcome
+from gateway.domain.bank_keys import KeyVerdict, SentKey, WorkingKeys
 from gateway.domain.bank_terms import PartnerTerms
 from gateway.domain.requests import TopUp
 from gateway.domain.traces import Trace
 from gateway.services.apply_topup import MOST_BALANCE_MICRO, masked
+from gateway.services.exchange_key import confirm_key, take_key, working_keys
 from gateway.services.ports import Site, TopUpOutcome, Tx
 from gateway.services.traced_topup import apply_traced, reverse_traced
 from gateway.settings import Settings, SettingsError
 from gateway.settings.document import secret_file
-from gateway.settings.iso8583 import Iso8583, twice
+from gateway.settings.iso8583 import BARE, Iso8583, twice
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -48,13 +54,13 @@ def table_of(name: str, folder: Path) -> Dialect:
         raise SettingsError([str(problem)]) from None
 
 
-def keys_of(path: Path, table: Dialect) -> tuple[bytes, ...]:
-    """The keys of a file, the first of which signs. SettingsError for none, or one that the table's algorithm does not take."""
+def keys_of(path: Path, table: Dialect, wrong: Callable[[Dialect, bytes], str | None] = fits) -> tuple[bytes, ...]:
+    """The keys of a file, the first of which signs. wrong: why one is none for the table. SettingsError for none, or such a one."""
     keys = []
     for number, line in enumerate(secret_file(path).splitlines(), 1):
         try:
             keys.append(bytes.fromhex(line))
-            why = fits(table, keys[-1])
+            why = wrong(table, keys[-1])
         except ValueError:
             why = "is no key in hex"
         if why is not None:
@@ -67,16 +73,16 @@ def keys_of(path: Path, table: Dialect) -> tuple[bytes, ...]:
 class Keys:
     """The keys of a file as it is now; those of before while it cannot be read. Raises SettingsError where it never could."""
 
-    def __init__(self, path: Path, table: Dialect) -> None:
-        self._path, self._table = path, table
-        self._keys, self._changed_ns = keys_of(path, table), self._written()
+    def __init__(self, path: Path, table: Dialect, wrong: Callable[[Dialect, bytes], str | None] = fits) -> None:
+        self._path, self._table, self._wrong = path, table, wrong
+        self._keys, self._changed_ns = keys_of(path, table, wrong), self._written()
 
     def __call__(self) -> Sequence[bytes]:
         changed_ns = self._written()
         if changed_ns != self._changed_ns:
             self._changed_ns = changed_ns
             try:
-                self._keys = keys_of(self._path, self._table)
+                self._keys = keys_of(self._path, self._table, self._wrong)
             except SettingsError as problem:
                 log.warning("iso8583_keys", text=str(problem))
         return self._keys
@@ -85,50 +91,85 @@ class Keys:
         return self._path.stat().st_mtime_ns if self._path.exists() else 0
 
 
-def faults(settings: Settings, folder: Path) -> list[str]:
-    """What is wrong with tables and keys, a sentence each, for `check`."""
+def faults(settings: Settings, folder: Path, now_ms: int) -> list[str]:
+    """What is wrong with tables, keys and certificates, a sentence each, for `check`."""
     errors = twice(settings.bank.iso8583)
     for number, entry in enumerate(settings.bank.iso8583):
         try:
-            _prepared(entry, folder)
+            ready = _prepared(entry, folder)
+            if ready.tls is not None and (wrong := list(ready.tls.out_of_time(now_ms))):
+                raise SettingsError(wrong)
         except SettingsError as problem:
             errors += [f"bank.iso8583[{number}]: {text}" for text in problem.errors]
     return errors
 
 
-def _prepared(entry: Iso8583, folder: Path) -> tuple[Dialect, Callable[[], Sequence[bytes]]]:
-    table = table_of(entry.table, folder)
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A partner's table and files. zone: keys under which it sends new ones; None where it does not."""
+
+    table: Dialect
+    keys: Callable[[], Sequence[bytes]]
+    zone: Callable[[], Sequence[bytes]] | None
+    tls: Tls | None
+
+
+def _prepared(entry: Iso8583, folder: Path) -> _Prepared:
+    table, tls = table_of(entry.table, folder), _tls(entry, folder)
     if not sealed(table):
-        if not entry.loopback:
-            raise SettingsError([f"table {entry.table} has no MAC, and the listener must be on loopback"])
-        return table, tuple
+        if not entry.guarded:
+            raise SettingsError([f"table {entry.table} has no MAC, and {BARE}"])
+        return _Prepared(table, tuple, None, tls)
     if entry.key_file is None:
         raise SettingsError([f"key_file is missing: table {entry.table} has MACs by {table.mac}"])
-    return table, Keys(folder / entry.key_file, table)
+    zone = None
+    if entry.zone_key_file is not None:
+        if "key_exchange" not in table.network.values():
+            raise SettingsError([f"zone_key_file: table {entry.table} has no code of field 70 for key_exchange"])
+        zone = Keys(folder / entry.zone_key_file, table, opens)
+    return _Prepared(table, Keys(folder / entry.key_file, table), zone, tls)
+
+
+def _tls(entry: Iso8583, folder: Path) -> Tls | None:
+    """Its files can be used now. SettingsError otherwise."""
+    if entry.certificate is None or entry.key is None:
+        return None
+    tls = Tls(folder / entry.certificate, folder / entry.key, None if entry.client_ca is None else folder / entry.client_ca)
+    if wrong := list(tls.faults()):
+        raise SettingsError(wrong)
+    return tls
 
 
 def listeners(
-    books: Books, settings: Settings, folder: Path, now_ms: Callable[[], int], heard: Callable[[], None], days: dict[str, date]
-) -> list[IsoListener]:
-    """Their ports are taken. days: of the last cut-overs, kept up to date. Raises ListenError and SettingsError."""
+    books: Books, settings: Settings, folder: Path, now_ms: Callable[[], int], heard: Callable[[], None], days: dict[str, date],
+    keys: Mapping[str, WorkingKeys] | None = None,
+) -> list[IsoListener]:  # fmt: skip
+    """Their ports are taken. days: of the last cut-overs, kept up to date. keys: that partners have sent. Raises ListenError and
+    SettingsError."""
     cases = use_cases(books, now_ms, heard, days)
+    rates = {partner.id: (partner.per_second, partner.per_minute) for partner in settings.bank.partner}
     found: list[IsoListener] = []
     try:
         for entry in settings.bank.iso8583:
-            table, keys = _prepared(entry, folder)
+            ready = _prepared(entry, folder)
             terms = IsoTerms(
                 partial(_terms, books, entry.partner, settings.bank.zone),
-                keys,
+                ready.keys,
                 frozenset(each.rjust(11, "0") for each in entry.institutions),
                 entry.sign_on,
                 entry.channel,
                 MOST_BALANCE_MICRO,
                 masked,
+                _sent(books, entry.partner, ready, now_ms, (keys or {}).get(entry.partner)),
+                rates.get(entry.partner),
             )
+            if terms.sent is not None and not terms.sent.valid():
+                log.error("iso8583_keys", partner=entry.partner, text=f"no key of {entry.zone_key_file} opens what the bank sent")
             host, port = entry.place
-            place = Place(host, port, entry.peers, entry.most_connections, entry.idle_s)
+            name = entry.client_certificate or ""
+            place = Place(host, port, entry.peers, entry.most_connections, entry.idle_s, ready.tls, name)
             note = partial(_note, entry.partner)
-            found.append(IsoListener(place, Partner(table, terms, cases, now_ms), note))
+            found.append(IsoListener(place, Partner(ready.table, terms, cases, now_ms), note))
     except BaseException:
         for each in found:
             each.close()
@@ -136,12 +177,41 @@ def listeners(
     return found
 
 
+def _sent(books: Books, bank: str, ready: _Prepared, now_ms: Callable[[], int], known: WorkingKeys | None) -> SentKeys | None:
+    async def take(base: str, key: SentKey) -> tuple[KeyVerdict, WorkingKeys]:
+        return await books.write(lambda tx: take_key(tx, bank, base, key, now_ms()))
+
+    async def confirm(key: SentKey) -> WorkingKeys | None:
+        return await books.write(lambda tx: confirm_key(tx, bank, key, now_ms()))
+
+    return None if ready.zone is None else SentKeys(ready.table, ready.keys, ready.zone, KeyUseCases(take, confirm), known)
+
+
+def certificate_days(settings: Settings, folder: Path, now_ms: Callable[[], int]) -> dict[str, int]:
+    """Whole days that each partner's listener may still show its certificate; what cannot be read now is left out."""
+    found = {}
+    for entry in settings.bank.iso8583:
+        try:
+            if entry.certificate is not None:
+                left_ms = certificate(folder / entry.certificate).until_ms - now_ms()
+                found[f"iso8583:{entry.partner}"] = left_ms // DAY_MS
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def keys_sent(tx: Tx, settings: Settings) -> dict[str, WorkingKeys]:
+    """The keys of MACs that partners have sent."""
+    told = {entry.partner: working_keys(tx, entry.partner) for entry in settings.bank.iso8583}
+    return {bank: keys for bank, keys in told.items() if keys is not None}
+
+
 def use_cases(books: Books, now_ms: Callable[[], int], heard: Callable[[], None], days: dict[str, date]) -> IsoUseCases:
     """What a line can have done, over the gateway's store."""
 
-    async def pay(topup: TopUp, trace: Trace) -> TopUpOutcome:
+    async def pay(topup: TopUp, trace: Trace, dated: bool) -> TopUpOutcome:
         at_ms = now_ms()
-        outcome = await books.write(lambda tx: apply_traced(tx, topup, trace, books.site(), at_ms))
+        outcome = await books.write(lambda tx: apply_traced(tx, topup, trace, books.site(), at_ms, dated=dated))
         books.wake()
         return outcome
 

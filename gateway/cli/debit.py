@@ -133,7 +133,40 @@ def result(
                 print(f"{each.serial}: {verdict} ({each.said})")
     print(f"{file}: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
     if LOOK & set(counts):
-        raise Failure(f"{sum(counts[verdict] for verdict in LOOK)} lines need a person")
+        count = sum(counts[verdict] for verdict in LOOK)
+        raise Failure(f"a person must look at {count} of them; `wattgate debit open` says what stays open")
+
+
+@verbs.command("open")
+def open_(config: ConfigOption = None, url: UrlOption = None) -> None:
+    """Debits that a person must look at: the bank took money that could not be credited, or contradicts itself.
+
+    Example: wattgate debit open -c gateway.toml
+    """
+    rows = _rows(_asked(client(config, url), "GET", "/api/v1/findings", "findings"))
+    found = [row for row in rows if row["kind"] == "debit_unbooked"]
+    for row in found:
+        data = row["data"] if isinstance(row["data"], dict) else {}
+        why = f" ({data['why']})" if data.get("why") else ""
+        print(f"{data.get('bank')} {row['text']}{why}, account {data.get('account')}, since {row['since']}")
+    if not found:
+        print("no debit waits for a person")
+
+
+@verbs.command()
+def resolve(
+    bank: Annotated[str, typer.Argument(help="The bank.")],
+    serial: Annotated[str, typer.Argument(help="The debit's serial.")],
+    reason: Annotated[str, typer.Option("--reason", help="What was done, like: paid back, transfer 7781.")],
+    config: ConfigOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Say what was done about a debit that waits for a person; it is shown no more. No money moves by this.
+
+    Example: wattgate debit resolve icbc DD-20261121-000001 --reason "paid back, transfer 7781" -c gateway.toml
+    """
+    _asked(client(config, url), "POST", f"/api/v1/debits/{bank}/{serial}/resolution", serial, {"reason": reason})
+    print(f"{serial}: resolved")
 
 
 def register(app: typer.Typer) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 
+from gateway.domain.findings import FindingKind
 from gateway.domain.mandates import (
     MOST_LINES,
     Batch,
@@ -21,6 +22,7 @@ from gateway.domain.mandates import (
 )
 from gateway.domain.requests import PaymentIdentity, TopUp
 from gateway.domain.units import DECIMALS, MICRO, format_money
+from gateway.services import findings
 from gateway.services.apply_topup import apply_topup
 from gateway.services.ports import InvalidField, Site, TopUpVerdict, Tx
 from gateway.services.wallet_word import held_micro
@@ -29,6 +31,10 @@ PAGE = 500
 """Mandates looked at in one go."""
 
 CHANNEL = "direct-debit"
+
+
+RESOLVED = "debit_resolved:"
+"""In `meta`, by bank and serial: what a person has resolved."""
 
 
 class DebitRefused(Exception):
@@ -122,22 +128,60 @@ def book_result(tx: Tx, bank: str, result: DebitResult, site: Site, now_ms: int)
     if line is None:
         return ResultVerdict.UNKNOWN
     if (result.amount_micro, result.currency) != (line.amount_micro, line.currency):
+        said = f"{_words(result)} {format_money(result.amount_micro, result.currency)} {result.currency}"
+        _needs_a_person(tx, line, f"the bank {said}, which is not what was asked for", now_ms)
         return ResultVerdict.AMOUNT
     if line.state is not DebitState.SENT:
-        same = result.paid is (line.state is not DebitState.FAILED)
-        return ResultVerdict.AGAIN if same else ResultVerdict.CONTRADICTS
+        if result.paid is (line.state is not DebitState.FAILED):
+            return ResultVerdict.AGAIN
+        _needs_a_person(tx, line, f"the bank {_words(result)} it now, and said the opposite before", now_ms)
+        return ResultVerdict.CONTRADICTS
     if not result.paid:
         tx.save_debit_line(replace(line, state=DebitState.FAILED, said=result.said))
         return ResultVerdict.FAILED
     booked = _credit(tx, line, result, site, now_ms)
     state = DebitState.PAID if booked is None else DebitState.UNBOOKED
     tx.save_debit_line(replace(line, state=state, said=booked or result.said))
+    if booked is not None:
+        _needs_a_person(tx, line, "the bank took it, and it could not be credited", now_ms, booked)
     return ResultVerdict.BOOKED if booked is None else ResultVerdict.UNBOOKED
 
 
 def book_results(tx: Tx, bank: str, results: Sequence[DebitResult], site: Site, now_ms: int) -> list[ResultVerdict]:
     """One after another, in one transaction."""
     return [book_result(tx, bank, result, site, now_ms) for result in results]
+
+
+def resolve_debit(tx: Tx, bank: str, serial: str, reason: str, who: str, now_ms: int) -> DebitLine:
+    """A person has put it right beyond our books (paid back, credited at the counter) and says how: its finding ends.
+
+    DebitRefused where nothing is open of this debit. No money moves by this.
+    """
+    line = tx.debit_line(bank, serial)
+    known = None if line is None else tx.finding(FindingKind.DEBIT_UNBOOKED, _subject(line))
+    if line is None or known is None:
+        raise DebitRefused(f"debit {serial} of bank {bank} {'is not known here' if line is None else 'needs nobody'}")
+    tx.set_meta(RESOLVED + _subject(line), known.text)
+    findings.over(tx, FindingKind.DEBIT_UNBOOKED, _subject(line), now_ms, account=line.account)
+    tx.add_audit(now_ms, who, "resolve_debit", _subject(line), {"account": line.account, "reason": reason})
+    return line
+
+
+def _needs_a_person(tx: Tx, line: DebitLine, what: str, now_ms: int, why: str = "") -> None:
+    """why: in words that may name the account: they stay here, where an event carries a pseudonym (contract.md 5)."""
+    amount = f"{format_money(line.amount_micro, line.currency)} {line.currency}"
+    data = {"bank": line.bank, "serial": line.serial, "account": line.account, "amount": amount, "why": why}
+    text = f"debit {line.serial} of {amount}: {what}"
+    if tx.meta(RESOLVED + _subject(line)) != text:  # the same file again says nothing new
+        findings.found(tx, FindingKind.DEBIT_UNBOOKED, _subject(line), text, now_ms, data, account=line.account)
+
+
+def _subject(line: DebitLine) -> str:
+    return f"{line.bank}/{line.serial}"
+
+
+def _words(result: DebitResult) -> str:
+    return "took" if result.paid else "did not take"
 
 
 def _credit(tx: Tx, line: DebitLine, result: DebitResult, site: Site, now_ms: int) -> str | None:

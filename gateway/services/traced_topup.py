@@ -12,15 +12,20 @@ from gateway.services.ports import InvalidField, Site, TopUpOutcome, Tx
 from gateway.services.reverse_topup import reverse_topup
 
 
-def apply_traced(tx: Tx, topup: TopUp, trace: Trace, site: Site, now_ms: int) -> TopUpOutcome:
-    """apply_topup, after which field 90 of a reversal finds the payment; one that was reversed before it came stays reversed."""
+def apply_traced(tx: Tx, topup: TopUp, trace: Trace, site: Site, now_ms: int, *, dated: bool = False) -> TopUpOutcome:
+    """apply_topup, after which field 90 of a reversal finds the payment; one that was reversed before it came stays reversed.
+
+    dated: the serial has its own day and time, and is the same payment under whatever accounting date it is repeated. It has no
+    year: one that comes again in another year is the payment that was there first. A clock that jumped and a message that somebody
+    kept look the same, and neither may credit twice; a true namesake shows when the day is reconciled.
+    """
     known = tx.traces(trace.bank, trace.original)
-    if all(each.serial != trace.serial or each.scope != trace.scope for each in known):
-        early = next((each for each in known if each.early and each.fits(trace)), None)
-        if early is not None:
-            topup = replace(topup, identity=replace(topup.identity, scope=early.scope, serial=early.serial))
-        else:
-            tx.add_trace(trace)
+    same = next((each for each in known if each.serial == trace.serial and (dated or each.scope == trace.scope)), None)
+    found = same or next((each for each in known if each.early and each.fits(trace)), None)
+    if found is None:
+        tx.add_trace(trace)
+    else:
+        topup = replace(topup, identity=replace(topup.identity, scope=found.scope, serial=found.serial))
     return apply_topup(tx, topup, site, now_ms)
 
 

@@ -110,7 +110,13 @@ class Codec:
 
     def right(self, received: Received, keys: Iterable[bytes]) -> bool:
         """Whether its MAC is that of one of these keys; never for a message without one."""
-        return bool(received.mac) and any(right(self.dialect.mac, key, received.signed, received.mac) for key in keys)
+        return self.sealed_by(received, keys) is not None
+
+    def sealed_by(self, received: Received, keys: Iterable[bytes]) -> bytes | None:
+        """Which of these keys its MAC was made with; None for none of them, and for a message without one."""
+        if not received.mac:
+            return None
+        return next((key for key in keys if right(self.dialect.mac, key, received.signed, received.mac)), None)
 
     def _capital(self, body: bytes) -> bytes:
         """With its bitmaps in capitals: a partner's library may write either."""

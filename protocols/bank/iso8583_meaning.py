@@ -11,8 +11,10 @@ from datetime import date, datetime
 
 from protocols.bank.iso8583 import BadMessage, Message
 from protocols.bank.iso8583_table import IN_FIELD_90, Dialect
+from protocols.bank.keywrap import key_length
 
 _SERIAL = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+_HEX = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _WIDTHS = {11: 6, 7: 10, 32: 11, 33: 11}
 
@@ -112,22 +114,34 @@ def currency(dialect: Dialect, message: Message) -> str:
     return found
 
 
+def new_key(dialect: Dialect, message: Message) -> tuple[bytes, str]:
+    """A new key of MACs as it was sent, wrapped, and its check value (capital hex digits). BadMessage where there is none."""
+    form = dialect.key
+    text = message.get(form.field).rstrip(" ") if form is not None else ""
+    if form is None or not text.startswith(form.prefix) or _HEX.fullmatch(text[len(form.prefix) :]) is None:
+        raise BadMessage("no new key is in the field where it stands", message)
+    text, digits = text[len(form.prefix) :], 2 * key_length(dialect.mac)
+    if len(text) != digits + form.check:
+        raise BadMessage(f"a new key and its check value have {digits + form.check} hex digits, not {len(text)}", message)
+    return bytes.fromhex(text[:digits]), text[digits:].upper()
+
+
 def settled_on(message: Message, today: date) -> date | None:
     """Field 15, the accounting date, in the year that brings it nearest; None where it is not sent. BadMessage for no day."""
     text = message.get(15)
     if not text:
         return None
-    return _near(f"{text}000000", datetime(today.year, today.month, today.day), message).date()
+    return near(f"{text}000000", datetime(today.year, today.month, today.day)).date()
 
 
 def sent_at(message: Message, now: datetime) -> datetime:
     """The partner's own time, of fields 13 and 12 where both are sent, else of 7, nearest to `now`, both in its zone (naive)."""
     own = message.get(13) + message.get(12)
-    return _near(own if len(own) == 10 else message.get(7), now, message)
+    return near(own if len(own) == 10 else message.get(7), now)
 
 
-def _near(text: str, now: datetime, message: Message) -> datetime:
-    """Of a month, day and time without a year the moment nearest to now."""
+def near(text: str, now: datetime) -> datetime:
+    """Of a month, day and time without a year (10 digits) the moment nearest to now. BadMessage for none."""
     found = []
     for year in (now.year - 1, now.year, now.year + 1):
         try:
@@ -135,7 +149,7 @@ def _near(text: str, now: datetime, message: Message) -> datetime:
         except ValueError:
             continue
     if not found or len(text) != 10:
-        raise BadMessage(f"{text} is no month, day and time", message)
+        raise BadMessage(f"{text} is no month, day and time")
     return min(found, key=lambda moment: abs(moment - now))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from protocols.bank.keywrap import MOST_CHECK_DIGITS, WRAPS, key_length
 from protocols.bank.mac import ALGORITHMS
 from protocols.profile_table import Table
 
@@ -19,7 +20,7 @@ RESULTS = (
 )  # fmt: skip
 """Every meaning that an answer may have; a table gives each of them its code for field 39."""
 
-NETWORK_ACTS = ("sign_on", "sign_off", "cut_over", "echo")
+NETWORK_ACTS = ("sign_on", "sign_off", "cut_over", "echo", "key_exchange")
 IN_FIELD_90 = (11, 7, 32, 33)
 """What names an original, beside its MTI and in this order: 6, 10, 11 and 11 digits."""
 
@@ -48,12 +49,25 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyForm:
+    """How a new key of MACs comes: in hex behind a prefix in a field, or as a b field's bytes; check: hex digits of its check value
+    behind it. wrapped: by which algorithm of keywrap.WRAPS. by_new: the message that brings it is sealed with the key itself, not
+    with the one before."""
+
+    field: int
+    prefix: str
+    wrapped: str
+    check: int
+    by_new: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """A partner's table. numbers, lengths: `text` or `bcd`. inclusive: a frame's length counts its own two bytes.
 
     messages: MTI to the kinds it may be. processing: codes of field 3 by kind; a kind without any takes every code. network: codes
     of field 70 to what they ask for. results: meaning to code of field 39. mac: the algorithm's name. open_kinds: those
-    that may come without a MAC.
+    that may come without a MAC. key: how new keys of MACs come; None where they come by hand only.
     """
 
     name: str
@@ -76,6 +90,7 @@ class Dialect:
     mac: str
     open_kinds: frozenset[str]
     results: Mapping[str, str]
+    key: KeyForm | None = None
 
 
 def dialect(data: Mapping[str, object], name: str = "iso8583") -> Dialect:
@@ -83,6 +98,7 @@ def dialect(data: Mapping[str, object], name: str = "iso8583") -> Dialect:
     table = Table(data, name)
     fields = _fields(table.table("fields"))
     identity, mac = table.table("identity"), table.table("mac")
+    sealed = mac.choice("algorithm", (*ALGORITHMS, NO_MAC))
     found = Dialect(
         name=table.take("name", str),
         charset=_charset(table),
@@ -101,9 +117,10 @@ def dialect(data: Mapping[str, object], name: str = "iso8583") -> Dialect:
         balance=_place(table.table("balance"), fields, digits=True),
         currencies=_texts(table.table("currency"), r"[0-9]{3}", r"[A-Z]{3}"),
         network={code: act for act, codes in _lists(table.table("network"), NETWORK_ACTS, r"[0-9]{3}").items() for code in codes},
-        mac=mac.choice("algorithm", (*ALGORITHMS, NO_MAC)),
+        mac=sealed,
         open_kinds=_open_kinds(mac),
         results=_results(table.table("result")),
+        key=_key(table.table("key"), fields, sealed) if table.has("key") else None,
     )
     identity.done()
     table.done()
@@ -197,6 +214,23 @@ def _open_kinds(table: Table) -> frozenset[str]:
     return frozenset(kinds)
 
 
+def _key(table: Table, fields: Mapping[int, FieldForm], mac: str) -> KeyForm:
+    number = table.whole("field", 2, 128)
+    if number not in fields or fields[number].kind not in ("an", "ans", "b"):
+        raise table.fail("field", f"is {number}, which is no field of letters or bytes of this table")
+    found = KeyForm(
+        number,
+        table.take("prefix", str, ""),
+        table.choice("wrapped", tuple(WRAPS), "sm4-ecb" if mac.startswith("sm4") else "3des-ecb"),
+        table.whole("check", 0, MOST_CHECK_DIGITS, 6),
+        table.choice("sealed_by", ("old", "new"), "old") == "new",
+    )
+    table.done()
+    if fields[number].kind == "b" and (found.prefix or found.check % 2):
+        raise table.fail("field", f"is {number}, which holds bytes: no prefix, and an even number of digits to check")
+    return found
+
+
 def _results(table: Table) -> dict[str, str]:
     found = {}
     for name in RESULTS:
@@ -221,6 +255,20 @@ def _agree(found: Dialect, table: Table) -> None:
     needed |= {90} if "reversal" in kinds else set()
     needed |= {70} if found.network else set()
     needed |= {64, 128} if found.mac != NO_MAC else set()
+    _agree_on_keys(found, table)
     missing = sorted(needed - set(found.fields))
     if missing:
         raise table.fail("fields", f"must have {', '.join(str(number) for number in missing)}, which the messages named here carry")
+
+
+def _agree_on_keys(found: Dialect, table: Table) -> None:
+    if "key_exchange" not in found.network.values() or found.mac == NO_MAC:
+        return
+    if found.key is None:
+        raise table.fail("network", "has a code for key_exchange, which needs a table [key]")
+    size, block, form = key_length(found.mac), WRAPS[found.key.wrapped][1], found.fields[found.key.field]
+    if size % block:
+        raise table.fail("key", f"wrapped = {found.key.wrapped} has multiples of {block} bytes; a key for {found.mac} has {size}")
+    digits = 2 * size + found.key.check
+    if len(found.key.prefix) + digits > (2 * form.most if form.kind == "b" else form.most):
+        raise table.fail("key", f"field {found.key.field} has no room for {digits} hex digits")

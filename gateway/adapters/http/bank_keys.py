@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.adapters.http.bank_answers import Answers, problems
 from gateway.adapters.http.bank_caller import anybody
 from gateway.adapters.http.views import as_json
 
@@ -31,4 +32,5 @@ def hang_keys(router: APIRouter, published: Published) -> None:
         anybody(request)
         return as_json({"keys": published()})
 
-    router.add_api_route("/keys", keys, methods=["GET"], response_class=Response, responses={200: {"model": JwkSet}})
+    answers: Answers = {200: {"model": JwkSet}, **problems("malformed", "too_large", "unavailable", head_only=True)}
+    router.add_api_route("/keys", keys, methods=["GET"], response_class=Response, responses=answers)

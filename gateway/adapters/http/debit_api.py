@@ -32,6 +32,7 @@ _MONEY = r"^(0|[1-9][0-9]{0,8})\.[0-9]{1,6}$"
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 BatchId = Annotated[str, Path(pattern=r"^DD-[A-Za-z0-9_-]{1,64}-[0-9]{8}$")]
 Day = Annotated[str, Path(pattern=_DAY)]
+Serial = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 OneBank = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 After = Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{0,64}$")]
 AfterLine = Annotated[int, Query(ge=0, le=1_000_000_000)]
@@ -47,6 +48,7 @@ class DebitUseCases:
     end: Callable[[str, str], Awaitable[Mandate]]
     batch: Callable[[str, date, str], Awaitable[Batch]]
     results: Callable[[str, Sequence[DebitResult]], Awaitable[list[ResultVerdict]]]
+    resolve: Callable[[str, str, str, str], Awaitable[DebitLine]]
 
 
 class MandateForm(BaseModel):
@@ -71,6 +73,14 @@ class EndForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     check: StrictBool = False
+
+
+class ResolveForm(BaseModel):
+    """What a person did about a debit whose money could not be credited."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: StrictStr = Field(min_length=1, max_length=500, examples=["paid back to the payer, transfer 7781"])
 
 
 class ResultForm(BaseModel):
@@ -164,6 +174,7 @@ class DebitApi:
             ("/debits", self.batches, "GET", list[BatchView]),
             ("/debits/{batch}/lines", self.lines, "GET", list[DebitView]),
             ("/debits/{bank}/{day}", self.batch, "POST", BatchView),
+            ("/debits/{bank}/{serial}/resolution", self.resolve, "POST", DebitView),
             ("/debit-results", self.results, "POST", list[str]),
         ):
             router.add_api_route(
@@ -209,6 +220,11 @@ class DebitApi:
         if found is None:
             raise Problem("not_found", f"batch {batch} is not known here")
         return as_json([_line(each) for each in found if each.number > after][:MOST_SHOWN])
+
+    async def resolve(self, request: Request, bank: Id, serial: Serial) -> Response:
+        """Say what was done about a debit that raised a finding, which ends. No money moves by this."""
+        form = checked(ResolveForm, await read_object(request))
+        return as_json(_line(await self._cases.resolve(bank, serial, form.reason, person_of(request).who)))
 
     async def results(self, request: Request) -> Response:
         """Book what the bank said, a verdict for each line: booked, failed, unbooked, again, unknown, amount or contradicts."""

@@ -63,6 +63,7 @@ class Line:
     woken: int = 0
     heard: int = 0
     trace: int = 0
+    rate: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.dialect)
@@ -71,8 +72,9 @@ class Line:
     def again(self) -> Partner:
         """The partner after a restart of ours."""
         terms = IsoTerms(
-            lambda: self.terms, lambda: self.keys, self.institutions, self.sign_on, "iso8583", MOST_BALANCE_MICRO, masked
-        )
+            lambda: self.terms, lambda: self.keys, self.institutions, self.sign_on, "iso8583", MOST_BALANCE_MICRO, masked,
+            rate=self.rate,
+        )  # fmt: skip
         self.partner = Partner(self.dialect, terms, self.cases(), self.now)
         return self.partner
 

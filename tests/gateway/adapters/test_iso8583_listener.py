@@ -166,3 +166,40 @@ async def test_a_taken_port_is_said_in_a_sentence() -> None:
     async with port() as here:
         with pytest.raises(ListenError, match=r"^127\.0\.0\.1:[0-9]+ cannot be listened on for ISO 8583: "):
             IsoListener(replace(PLACE, port=here.listener.port), here.line.partner)
+
+
+async def test_whoever_does_not_take_its_answers_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers as long as they may be, which nobody reads: they are held up to a bound, and then the connection ends."""
+    monkeypatch.setattr(iso8583_listener, "WRITE_WITHIN_S", 0.3)
+    async with port() as here:
+        peer = await here.call()
+        echo = network("301")
+        long = Message("0800", {**echo.fields, **{number: "x" * 900 for number in (60, 61, 62, 63)}})
+        data = frame(here.line.dialect, here.line.codec.encode(long, KEY))
+        async with asyncio.timeout(30):
+            with contextlib.suppress(ConnectionError):
+                while not peer.writer.is_closing():
+                    peer.writer.write(data * 16)
+                    await peer.writer.drain()
+        for _ in range(100):
+            if here.listener.status().sessions == 0:
+                break
+            await asyncio.sleep(0.05)
+        assert here.listener.status().sessions == 0
+        again = await here.call()
+        again.send(echo)
+        assert len(await again.hear()) == 1
+
+
+async def test_whoever_sends_more_than_agreed_is_read_more_slowly_and_answered_all_the_same() -> None:
+    store = MemoryStore()
+    settle(store)
+    async with port(Line(store, rate=(10, 6000))) as here:
+        loop, peers = asyncio.get_running_loop(), [await here.call(), await here.call()]
+        began_s = loop.time()
+        for peer in peers:
+            for _ in range(8):
+                peer.send(here.line.payment(fen=1))
+        answers = [answer for peer in peers for answer in await peer.hear(8)]
+        assert {answer.get(39) for answer in answers} == {"00"} and len(answers) == 16
+        assert 0.4 < loop.time() - began_s < 4, "ten at once, the rest in the time of six"

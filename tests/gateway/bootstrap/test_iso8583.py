@@ -15,6 +15,8 @@ from tests.gateway.adapters.iso8583_line import Line, settle
 from tests.gateway.services.memory_tx import MemoryStore
 from tests.protocols.bank.tables import CONFIG, KEY, shipped
 
+NOW_MS = 1_795_233_600_000  # 2026-11-21
+
 
 def settings_of(**entry: object) -> Settings:
     values: dict[str, object] = {"partner": "icbc", "listen": "127.0.0.1:0", "key_file": "mac.key", **entry}
@@ -37,7 +39,7 @@ def secret(path: Path, text: str, mode: int = 0o600) -> Path:
 def test_a_partner_is_ready_and_its_port_is_taken(folder: Path) -> None:
     store = MemoryStore()
     settle(store)
-    assert faults(settings_of(), folder) == []
+    assert faults(settings_of(), folder, NOW_MS) == []
     [listener] = listeners(Line(store), settings_of(), folder, lambda: 0, lambda: None, {})
     assert listener.port > 0 and listener.accepting and listener.partner.bank == "icbc"
     listener.close()
@@ -50,7 +52,10 @@ def test_a_partner_is_ready_and_its_port_is_taken(folder: Path) -> None:
         ({"listen": "0.0.0.0:8583", "key_file": None}, "must be on loopback"), ({"listen": "8583"}, "no address to listen on"),
         ({"peers": []}, "at least 1 item"), ({"peers": ["bank.example"]}, "no address or network"),
         ({"institutions": ["x"]}, "pattern"), ({"idle_s": 1}, "greater"), ({"most_connections": 65}, "less"),
-        ({"more": 1}, "Extra"),
+        ({"more": 1}, "Extra"), ({"zone_key_file": "z", "key_file": None}, "stands in key_file"),
+        ({"certificate": "c.pem"}, "belong together"), ({"client_ca": "ca.pem"}, "wants TLS"),
+        ({"client_certificate": "icbc"}, "nobody is asked for one"),
+        ({"listen": "0.0.0.0:8583", "key_file": None, "certificate": "c.pem", "key": "c.key"}, "or ask for the partner's certif"),
     ],
 )  # fmt: skip
 def test_a_wrong_entry_is_refused(entry: dict[str, object], says: str) -> None:
@@ -76,7 +81,7 @@ def test_check_says_what_is_wrong_with_tables_and_keys(folder: Path, entry: dict
     secret(folder / "open", KEY.hex(), 0o644)
     (folder / "broken.toml").write_text("[[")
     (folder / "half.toml").write_text('name = "half"\n')
-    [fault] = faults(settings_of(**entry), folder)
+    [fault] = faults(settings_of(**entry), folder, NOW_MS)
     assert fault.startswith("bank.iso8583[0]: ") and says in fault
     assert KEY.hex() not in fault and "secret words" not in fault
 
@@ -84,15 +89,15 @@ def test_check_says_what_is_wrong_with_tables_and_keys(folder: Path, entry: dict
 def test_without_a_mac_only_loopback_is_listened_on(folder: Path) -> None:
     text = (CONFIG / "iso8583-ascii.toml").read_text().replace('"sm4-ecb"', '"none"')
     (folder / "open.toml").write_text(text)
-    assert faults(settings_of(table="open.toml", key_file=None), folder) == []
-    [fault] = faults(settings_of(table="open.toml", listen="0.0.0.0:8583"), folder)
+    assert faults(settings_of(table="open.toml", key_file=None), folder, NOW_MS) == []
+    [fault] = faults(settings_of(table="open.toml", listen="0.0.0.0:8583"), folder, NOW_MS)
     assert "no MAC, and the listener must be on loopback" in fault
 
 
 def test_two_entries_share_neither_partner_nor_port(folder: Path) -> None:
     entry = Iso8583(partner="icbc", listen="127.0.0.1:8583", key_file="mac.key")
     both = Settings.model_construct(bank=Bank(iso8583=[entry, entry]))
-    assert [fault.partition(": ")[2] for fault in faults(both, folder)] == [
+    assert [fault.partition(": ")[2] for fault in faults(both, folder, NOW_MS)] == [
         "partner icbc stands there twice", "listen 127.0.0.1:8583 stands there twice",
     ]  # fmt: skip
 

@@ -7,6 +7,7 @@ from datetime import date
 
 import pytest
 
+from gateway.domain.findings import FindingKind
 from gateway.domain.mandates import DebitResult, DebitState, Mandate, MandateState, ResultVerdict
 from gateway.domain.requests import PaymentIdentity
 from gateway.domain.units import MICRO
@@ -17,6 +18,7 @@ from gateway.services.direct_debit import (
     check_mandate,
     end_mandate,
     make_batch,
+    resolve_debit,
     sign_mandate,
 )
 from gateway.services.ports import Duplicate, MoneyHeld
@@ -165,6 +167,41 @@ def test_money_that_cannot_be_credited_is_kept_as_such(tx: MemoryTx) -> None:
     assert [book(tx, told), book(tx, told)] == [UNBOOKED, AGAIN] and balance(tx, "A-1") == 2000
     [line] = tx.debit_lines("DD-icbc-20261121")
     assert line.state is DebitState.UNBOOKED and "closed" in line.said
+    [finding] = tx.findings()
+    assert (finding.kind, finding.subject) == (FindingKind.DEBIT_UNBOOKED, "icbc/DD-20261121-000001")
+    assert finding.text == "debit DD-20261121-000001 of 30.00 CNY: the bank took it, and it could not be credited"
+    assert finding.data["account"] == "A-1" and finding.data["why"] == "account A-1 is closed"
+
+
+def test_a_person_resolves_it_once_and_it_does_not_come_back(tx: MemoryTx) -> None:
+    test_money_that_cannot_be_credited_is_kept_as_such(tx)
+    for bank, serial, why in (("icbc", "DD-20261121-000009", "is not known here"), ("abc", "DD-20261121-000001", "not known")):
+        with pytest.raises(DebitRefused, match=why):
+            resolve_debit(tx, bank, serial, "x", WHO, NOON_MS)
+    resolve_debit(tx, "icbc", "DD-20261121-000001", "paid back, transfer 7781", WHO, NOON_MS + 1)
+    assert list(tx.findings()) == [] and balance(tx, "A-1") == 2000
+    assert book(tx, result("DD-20261121-000001", 3000)) is AGAIN and list(tx.findings()) == []
+    [*_, row] = tx.audit_rows(0, 100)
+    assert (row.who, row.act, row.subject) == (WHO, "resolve_debit", "icbc/DD-20261121-000001")
+    assert row.data == {"account": "A-1", "reason": "paid back, transfer 7781"}
+    with pytest.raises(DebitRefused, match="needs nobody"):
+        resolve_debit(tx, "icbc", "DD-20261121-000001", "again", WHO, NOON_MS + 2)
+
+
+def test_a_bank_that_contradicts_itself_or_its_order_is_looked_at(tx: MemoryTx) -> None:
+    signed(tx, 1, 2)
+    make_batch(tx, "icbc", DAY, WHO, NOON_MS)
+    assert book(tx, result("DD-20261121-000001", 3000, paid=False)) is FAILED
+    assert book(tx, result("DD-20261121-000001", 3000)) is CONTRADICTS
+    assert book(tx, result("DD-20261121-000002", 4901)) is AMOUNT and balance(tx, "A-2") == 100
+    assert [finding.text for finding in tx.findings()] == [
+        "debit DD-20261121-000001 of 30.00 CNY: the bank took it now, and said the opposite before",
+        "debit DD-20261121-000002 of 49.00 CNY: the bank took 49.01 CNY, which is not what was asked for",
+    ]
+    assert book(tx, result("DD-20261121-000099", 100)) is UNKNOWN and len(list(tx.findings())) == 2
+    resolve_debit(tx, "icbc", "DD-20261121-000002", "the bank gave back 0.01", WHO, NOON_MS)
+    assert book(tx, result("DD-20261121-000002", 4901)) is AMOUNT and len(list(tx.findings())) == 1, "resolved is resolved"
+    assert book(tx, result("DD-20261121-000002", 4902)) is AMOUNT and len(list(tx.findings())) == 2, "and this is something else"
 
 
 def test_while_money_is_held_a_result_waits(tx: MemoryTx, monkeypatch: pytest.MonkeyPatch) -> None:
