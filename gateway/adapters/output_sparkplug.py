@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from gateway.adapters.mqtt_session import Broker, MqttSession, Words
 from gateway.adapters.output_orders import RETAINED, Orders
@@ -16,15 +17,14 @@ from gateway.domain.readings import Source
 from gateway.domain.records import OutboxRow
 from gateway.domain.supply import Verb
 from protocols.uplink.sparkplug import (
+    SEQUENCES,
     BadPayload,
     EdgeNode,
-    HostState,
     Message,
     Quality,
     Rebirth,
     Sample,
     Type,
-    Value,
     Write,
     host_topic,
     parse_host,
@@ -37,6 +37,19 @@ also bounds what can pile up for a broker that reads slowly: what the loop's pac
 CLOSED, STATE, DESIRED = "Supply/Closed", "Supply/State", "Supply/Desired"
 BALANCE, CREDIT = "Account/Balance", "Account/Credit"
 COMMAND, VERB, RESULT, REASON = "Command/Id", "Command/Verb", "Command/State", "Command/Reason"
+
+Told = tuple[object, Quality]
+"""A value as it was told last, in the type that it travels in."""
+
+
+class Numbers(Protocol):
+    """Remembers the bdSeq over restarts: it goes on with every CONNECT (topics-nbirth-bdseq-increment)."""
+
+    async def last(self) -> int | None:
+        """None before the first."""
+
+    async def note(self, bd_seq: int) -> None:
+        """Written down when this returns."""
 
 
 class Sparkplug:
@@ -60,6 +73,8 @@ class Sparkplug:
     ) -> None:
         self.name, self.again, self.ready = name, asyncio.Event(), asyncio.Event()
         self.orders: Orders | None = None
+        self.numbers: Numbers | None = None
+        self._first = 0
         self._node = EdgeNode(group, gateway, typed_data=typed_data)
         self._version, self._gateway, self._now_ms = version, gateway, now_ms
         self._host_topic = None if primary_host is None else host_topic(primary_host)
@@ -70,20 +85,27 @@ class Sparkplug:
             on_message=self._receive,
             farewell=Words(self._node.death_topic, self._death, retain=False),
             rng=rng,
-            lasting=False,  # operational-behavior: the session is clean
+            lasting=False,  # principles-persistence-clean-session-50 and -311
+            mortal=True,  # operational-behavior-edge-node-intentional-disconnect-ndeath
         )
         if self._host_topic is None:
             self.ready = self._session.connected
-        self.run = self._session.run
-        self._host: HostState | None = None
+        self._host_ms = 0
         self._turn = asyncio.Lock()
-        self._told: dict[str, dict[str, Value]] = {}
+        self._told: dict[str, dict[str, Told]] = {}
         self._seen: dict[str, dict[str, str]] = {}
+        self._what: dict[str, tuple[object, ...]] = {}
 
     @property
     def connections(self) -> int:
         """How often the broker was reached."""
         return self._session.connections
+
+    async def run(self) -> None:
+        """Connects again and again; ends only by cancellation."""
+        if self.numbers is not None and self._session.attempts == 0 and (last := await self.numbers.last()) is not None:
+            self._first = last + 1
+        await self._session.run()
 
     async def begin(self, portraits: Sequence[Portrait]) -> None:
         """The births of the node and of every meter that answers. The host may ask for them again."""
@@ -93,7 +115,9 @@ class Sparkplug:
             Sample("Properties/Gateway", Type.STRING, self._gateway, now_ms),
         ]
         self._told.clear()
-        await self._send(lambda: self._node.birth(self._session.attempts - 1, own, now_ms))
+        if self.numbers is not None:
+            await self.numbers.note(self._bd_seq)
+        await self._send(lambda: self._node.birth(self._bd_seq, own, now_ms))
         for portrait in portraits:
             if portrait.answering:
                 await self._birth(portrait)
@@ -107,30 +131,38 @@ class Sparkplug:
             if not portrait.answering:
                 await self._death_of(portrait.meter)
             elif not news.late or portrait.meter not in self._node.devices:
-                await self._data(portrait, self._changed(portrait))
+                await self._data(portrait, _fixed(portrait, self._now_ms()))
 
     async def leave(self, meters: Collection[str]) -> None:
         """These are gone."""
         for meter in meters:
             self._seen.pop(meter, None)
+            self._what.pop(meter, None)
             await self._death_of(meter)
 
+    @property
+    def _bd_seq(self) -> int:
+        return (self._first + self._session.number) % SEQUENCES
+
     def _death(self) -> bytes:
-        """Made for every attempt to connect and once more at the end, so that neither can pass for the present of another."""
+        """Made for every attempt to connect and once more at the end; whether the host is there must be heard anew after both."""
         if self._host_topic is not None:
             self.ready.clear()
-            self._host = None
-        return self._node.death(self._session.attempts - 1, self._now_ms())
+        return self._node.death(self._bd_seq, self._now_ms())
 
     async def _send(self, make: Callable[[], Message | None]) -> None:
-        """In the order of their numbers."""
+        """In the order of their numbers. ConnectionError also where nothing is born on this connection yet."""
         async with self._turn:
-            if (message := make()) is not None:
-                await self._session.publish(message.topic, message.payload, qos=0)
+            if (message := make()) is None:
+                return
+            if not self._node.alive:
+                raise ConnectionError("the edge node is not born on this connection")
+            await self._session.publish(message.topic, message.payload, qos=0)
 
     async def _birth(self, portrait: Portrait) -> None:
-        samples = self._all(portrait)
-        self._told[portrait.meter] = {sample.name: sample.value for sample in samples}
+        samples = _in_order(self._all(portrait))
+        self._told[portrait.meter] = {sample.name: _told(sample) for sample in samples}
+        self._what[portrait.meter] = portrait.nature
         await self._send(lambda: self._node.device_birth(portrait.meter, samples, self._now_ms()))
 
     async def _death_of(self, meter: str) -> None:
@@ -139,28 +171,31 @@ class Sparkplug:
             await self._send(lambda: self._node.device_death(meter, self._now_ms()))
 
     async def _data(self, portrait: Portrait, samples: Sequence[Sample]) -> None:
-        """Tells the values, after a birth where the device was not born, or not with all of them."""
+        """Tells the values, after a birth where the device was not born, or not as it is now, or not with all of them. What is as
+        it was told is not told again (operational-behavior-data-publish-dbirth-change)."""
         meter = portrait.meter
+        if another := self._what.get(meter) != portrait.nature:
+            self._seen.pop(meter, None)
         self._seen.setdefault(meter, {}).update((sample.name, sample.unit) for sample in samples)
-        if not self._node.born_with(meter, [sample.name for sample in samples]):
+        if another or not self._node.born_with(meter, [sample.name for sample in samples]):
             await self._birth(portrait)
-        if samples:
-            self._told[meter].update((sample.name, sample.value) for sample in samples if not sample.historical)
-            await self._send(lambda: self._node.data(meter, samples, self._now_ms()))
+        told, fresh = self._told[meter], list[Sample]()
+        for sample in _in_order(samples):
+            if sample.historical or told.get(sample.name) != _told(sample):
+                fresh.append(sample)
+            if not sample.historical:
+                told[sample.name] = _told(sample)
+        if fresh:
+            await self._send(lambda: self._node.data(meter, fresh, self._now_ms()))
 
     def _all(self, portrait: Portrait) -> list[Sample]:
         """The present of every metric, and null for those that only the past ever had."""
-        samples = _fixed(portrait, self._now_ms()) + [
-            Sample(name, _type(name), latest.item.value, latest.answered_ms, unit=latest.item.unit)
-            for name, latest in portrait.items.items()
-        ]
+        samples = _fixed(portrait, self._now_ms())
+        for name, latest in portrait.items.items():
+            quality = _quality(name in portrait.doubtful)
+            samples.append(Sample(name, _type(name), latest.item.value, latest.answered_ms, quality, unit=latest.item.unit))
         known, past = {sample.name for sample in samples}, self._seen.get(portrait.meter, {})
         return samples + [Sample(name, _type(name), None, self._now_ms(), unit=past[name]) for name in past if name not in known]
-
-    def _changed(self, portrait: Portrait) -> list[Sample]:
-        told = self._told.get(portrait.meter, {})
-        fixed = _fixed(portrait, self._now_ms())
-        return [sample for sample in fixed if sample.name not in told or told[sample.name] != sample.value]
 
     def _samples(self, row: OutboxRow, news: News) -> Iterator[tuple[str, list[Sample]]]:
         """What a row says, by meter; only of meters that there still are."""
@@ -198,9 +233,9 @@ class Sparkplug:
             told = parse_host(payload)
         except BadPayload:
             return
-        if self._host is not None and told.at_ms < self._host.at_ms:
+        if told.at_ms < self._host_ms:
             return
-        self._host = told
+        self._host_ms = told.at_ms
         if told.online:
             self.ready.set()
         elif self.ready.is_set():
@@ -219,7 +254,8 @@ class Sparkplug:
         names = [sample.name for sample in samples]
 
         def told() -> Message | None:
-            born = self._node.born_with(wish.device, names)
+            """Nothing before the births that are due (rebirth-action-1)."""
+            born = self._node.born_with(wish.device, names) and not self.again.is_set()
             return self._node.data(wish.device, samples, self._now_ms()) if born else None
 
         await self._send(told)
@@ -277,7 +313,7 @@ def _reading(body: Mapping[str, Json], late: bool) -> list[Sample]:
     """The values of a reading under the moment they are of."""
     at_ms = body.get("taken_ms") or body["answered_ms"]
     past = late or body["source"] != Source.LIVE
-    quality = Quality.BAD if body["quality"] == OurQuality.SUSPECT else Quality.GOOD
+    quality = _quality(body["quality"] == OurQuality.SUSPECT)
     items = body["items"] if isinstance(body["items"], list) else []
     return [
         Sample(
@@ -292,6 +328,20 @@ def _reading(body: Mapping[str, Json], late: bool) -> list[Sample]:
         for item in items
         if isinstance(item, dict)
     ]
+
+
+def _quality(doubtful: bool) -> Quality:
+    return Quality.BAD if doubtful else Quality.GOOD
+
+
+def _in_order(samples: Iterable[Sample]) -> list[Sample]:
+    """By their times (operational-behavior-data-publish-dbirth-order)."""
+    return sorted(samples, key=lambda sample: sample.at_ms)
+
+
+def _told(sample: Sample) -> Told:
+    value = sample.value
+    return float(value) if sample.type is Type.DOUBLE and value is not None else value, sample.quality
 
 
 def _type(name: str) -> Type:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from gateway.domain.events import EventKind
 from gateway.domain.meters import Contact
@@ -31,6 +32,17 @@ MOVES_METERS = frozenset(
 """After these, meters may have come, gone or changed what they are."""
 
 
+class Unmoved(StrEnum):
+    """Why what came in through an output moved nothing: it was no order, nothing is served there, there were more than are looked
+    at, it was judged and refused, or it could not be judged."""
+
+    UNREADABLE = "unreadable"
+    NOT_SERVED = "not_served"
+    TOO_MANY = "too_many"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+
+
 @dataclass(frozen=True, slots=True)
 class LastOrder:
     """What became of an order to a switch. command: None where it was refused before there was one."""
@@ -48,7 +60,8 @@ class Portrait:
     """One meter now. Times in UTC ms.
 
     items: the newest value of each quantity, as the meter shows it. energy_wh: import registers that nothing speaks against,
-    power_w: the newest powers, both by quantity and in front of transformers. balance: of the account that pays, None without
+    power_w: the newest powers, both by quantity and in front of transformers. doubtful: registers whose item is of a suspect
+    reading. balance: of the account that pays, None without
     one. answering: it is not silent.
     """
 
@@ -60,6 +73,7 @@ class Portrait:
     items: Mapping[str, LatestItem] = field(default_factory=dict)
     energy_wh: Mapping[str, int] = field(default_factory=dict)
     power_w: Mapping[str, int] = field(default_factory=dict)
+    doubtful: frozenset[str] = frozenset()
     desired: Contact = Contact.CLOSED
     observed: Contact = Contact.UNKNOWN
     observed_ms: int | None = None
@@ -71,9 +85,14 @@ class Portrait:
     answering: bool = True
 
     @property
+    def nature(self) -> tuple[object, ...]:
+        """What it is, whatever it measures."""
+        return self.model, self.serial, self.line, self.switch, self.currency
+
+    @property
     def kind(self) -> tuple[object, ...]:
-        """What it is: another one wants to be announced anew."""
-        return self.model, self.serial, self.line, self.switch, self.currency, tuple(sorted(self.items))
+        """What it is and measures: another one wants to be announced anew."""
+        return *self.nature, tuple(sorted(self.items))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from gateway.domain import ledger
 from gateway.domain.events import Topic
 from gateway.domain.meters import Account, Meter, SwitchKind
 from gateway.domain.outputs import LastOrder, Portrait
-from gateway.domain.readings import primary_w
+from gateway.domain.readings import Billing, primary_w
 from gateway.domain.records import LatestItem, OutboxRow
 from gateway.domain.supply import Command, CommandState
 from gateway.domain.units import format_money
@@ -65,6 +65,7 @@ def _portrait(tx: Tx, meter: Meter, answering: bool) -> Portrait:
         items=items,
         energy_wh={} if newest is None else newest.wh,
         power_w=_powers(meter, items),
+        doubtful=_doubtful(billing, items),
         desired=meter.desired,
         observed=meter.observed,
         observed_ms=meter.observed_ms,
@@ -80,6 +81,13 @@ def _portrait(tx: Tx, meter: Meter, answering: bool) -> Portrait:
 def _powers(meter: Meter, items: Mapping[str, LatestItem]) -> dict[str, int]:
     found = ((name, items[name].item.value) for name in POWERS if name in items)
     return {name: primary_w(value, meter.ratio) for name, value in found if value is not None}
+
+
+def _doubtful(billing: Billing | None, items: Mapping[str, LatestItem]) -> frozenset[str]:
+    suspect = None if billing is None else billing.suspect
+    if suspect is None:
+        return frozenset()
+    return frozenset(name for name, each in items.items() if name in suspect.wh and each.answered_ms >= suspect.at_ms)
 
 
 def _balance(tx: Tx, account: Account) -> int:

@@ -133,7 +133,7 @@ class Topics:
 
 
 def discovery(topics: Topics, device: Device, version: str) -> bytes:
-    """What announces a meter with all its entities. Shared parts stand once; `unique_id` is the same for ever."""
+    """What announces a meter with all its entities. Shared parts stand once, which qos is not; `unique_id` is the same for ever."""
     name = f"wattgate.{topics.gateway}.{_checked(device.meter)}"
     entities = _entities(topics, device)
     document: Component = {
@@ -148,9 +148,9 @@ def discovery(topics: Topics, device: Device, version: str) -> bytes:
         "availability": [{"topic": topics.status}, {"topic": topics.availability(device.meter)}],
         "availability_mode": "all",
         "state_topic": topics.state(device.meter),
-        "qos": 1,
         "components": {
-            key: {**entity, "unique_id": f"{name}.{key}"} if len(entity) > 1 else entity for key, entity in entities.items()
+            key: {**entity, "unique_id": f"{name}.{key}", "qos": 1} if len(entity) > 1 else entity
+            for key, entity in entities.items()
         },
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

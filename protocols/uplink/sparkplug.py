@@ -125,6 +125,7 @@ def parse_host(payload: bytes) -> HostState:
 
 class EdgeNode:
     """One edge node on one connection after another: numbers its messages, knows what was born, and reads what a host asks.
+    `alive`: from its birth to its death; nothing else may be said before and after.
 
     Aliases are given once and stay, unique within the node (payloads-alias-uniqueness). typed_data: values name their type after
     the birth too, which they should not (payloads-metric-datatype-not-req), but some hosts cannot read them without.
@@ -132,6 +133,7 @@ class EdgeNode:
 
     def __init__(self, group: str, node: str, *, typed_data: bool = False) -> None:
         self._root = f"{NAMESPACE}/{_checked(group)}", _checked(node)
+        self.alive = False
         self._seq, self._typed_data = 0, typed_data
         self._aliases: dict[tuple[str, str], int] = {}
         self._named: dict[int, tuple[str, str]] = {}
@@ -153,14 +155,16 @@ class EdgeNode:
         return frozenset(self._born)
 
     def death(self, bd_seq: int, at_ms: int) -> bytes:
-        """The will: nothing but the bdSeq that the birth of this connection has (payloads-ndeath-bdseq), without a seq."""
+        """The will: nothing but the bdSeq that the birth of this connection has (payloads-ndeath-bdseq), without a seq. Made for
+        a new connection and at the end of one: whatever was born before is dead."""
+        self.alive, self._born = False, {}
         payload = Payload(timestamp=at_ms)
         payload.metrics.append(_metric(Sample(BD_SEQ, Type.INT64, bd_seq % SEQUENCES, at_ms), name=BD_SEQ))
         return bytes(payload.SerializeToString())
 
     def birth(self, bd_seq: int, samples: Sequence[Sample], at_ms: int) -> Message:
         """The node's birth; every device must be born again after it. seq begins anew at 0."""
-        self._seq, self._born = 0, {}
+        self.alive, self._seq, self._born = True, 0, {}
         own = (Sample(BD_SEQ, Type.INT64, bd_seq % SEQUENCES, at_ms), Sample(REBIRTH, Type.BOOLEAN, False, at_ms))
         metrics = [_metric(sample, name=sample.name) for sample in own]  # neither has an alias (...-rebirth-name-aliases)
         metrics += [self._at_birth("", sample) for sample in samples]

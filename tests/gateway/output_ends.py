@@ -104,7 +104,7 @@ def cut_the_wire(output: Profile) -> None:
     """As a power failure would: no last words of ours."""
     client = output._session._client
     assert client is not None
-    wire = client._client.socket()
+    wire = getattr(client._client.socket(), "_sock")  # noqa: B009 - of gateway.adapters.mqtt_socket
     assert isinstance(wire, socket.socket)
     wire.shutdown(socket.SHUT_RDWR)
 

@@ -65,7 +65,7 @@ class Host:
         (metric,) = payload.metrics
         if payload.HasField("seq"):
             self._breach("NDEATH has a seq")
-        if int(metric.long_value) == self.bd_seq:  # another one is of a former life and means nothing
+        if self.alive and int(metric.long_value) == self.bd_seq:  # another one is of a former life, or told by the broker too
             self.alive, self.deaths, self.devices = False, self.deaths + 1, {}
 
     def _dbirth(self, payload: Payload, device: str) -> None:

@@ -16,7 +16,8 @@ def decode(text: str) -> dict[str, object]:
     payload = Payload.FromString(bytes.fromhex(text))
     unknown = sum(len(UnknownFieldSet(message)) for message in (payload, *payload.metrics))
     read = MessageToDict(payload, preserving_proto_field_name=True)
-    return {"unknown": unknown, "seq": payload.seq if payload.HasField("seq") else None, "metrics": read.get("metrics", [])}
+    seq, at = (getattr(payload, name) if payload.HasField(name) else None for name in ("seq", "timestamp"))
+    return {"unknown": unknown, "seq": seq, "timestamp": at, "metrics": read.get("metrics", [])}
 
 
 def boolean(name: str, value: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,12 @@ from gateway.domain.credit import CreditState
 from gateway.domain.events import EventKind
 from gateway.domain.meters import Contact, SwitchKind
 from gateway.domain.supply import CommandState
+from gateway.domain.units import DECIMALS
 from gateway.services import announce
 from protocols.uplink.homeassistant import CREDIT_STATES, SUPPLY_STATES
 from tests.gateway.brokers import Mosquitto, running
 from tests.gateway.output_ends import House, Watcher, cut_the_wire, meter, watching
+from tests.gateway.uplink_ends import until
 
 BASE = "wattgate/homeassistant/gw-1"
 CONFIG = "homeassistant/device/wattgate_gw-1"
@@ -130,9 +133,7 @@ async def test_what_moves_nothing(house: House, payload: bytes, retained: bool, 
                 found = house.store.read_now(lambda tx: tx.events(50))
                 return [str(e.event.data["reason"]) for e in found if e.event.kind is EventKind.COMMAND_UNREADABLE]
 
-            with house.acting() as street:
-                street.topup("1")
-            await values(watcher, "m1", balance="21.00")  # later than the command
+            await until(lambda: bool(refused()), "the event")
             assert len(refused()) == 1 and why in refused()[0]
             assert house.store.read_now(lambda tx: tx.open_commands()) == []
 
@@ -206,3 +207,8 @@ def test_states_that_home_assistant_may_show_are_all_there_are() -> None:
     """It refuses a state that is not among a sensor's options."""
     assert {*CREDIT_STATES} == {state.value for state in CreditState}
     assert {*SUPPLY_STATES} == {contact.value for contact in Contact}
+
+
+def test_every_currency_is_a_unit_of_money_to_home_assistant() -> None:
+    """ISO 4217 as three capitals."""
+    assert DECIMALS and all(re.fullmatch("[A-Z]{3}", currency) for currency in DECIMALS)

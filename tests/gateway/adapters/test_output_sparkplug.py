@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.adapters import mqtt_session
 from gateway.adapters.mqtt_session import Broker
 from gateway.adapters.output_sparkplug import Sparkplug
 from gateway.domain.events import EventKind, Json, Outgoing, Topic
@@ -129,6 +130,15 @@ async def test_a_doubtful_value_is_marked(house: House) -> None:
         await watcher.until(
             lambda: any(told.value == 0.0 and told.quality == 0 for told in host(watcher).told["m1"]), "a value of bad quality"
         )
+        await watcher.say(f"{ROOT}/NCMD/gw-1", wish(name="Node Control/Rebirth", datatype=11, boolean_value=True))
+        await watcher.until(lambda: host(watcher).births == 2, "another birth")
+        await born(watcher, "m1")
+        doubtful = [told for told in host(watcher).told["m1"] if told.name == "energy_import"][-1]
+        assert (doubtful.value, doubtful.quality) == (0.0, 0), "nor does a birth make it good"
+        with house.acting() as street:
+            street.later(minutes=1).block("m1", total="101.00")
+        await shown(watcher, "m1", energy_import=101.0)
+        assert [told.quality for told in host(watcher).told["m1"] if told.name == "energy_import"][-1] == 192
 
 
 async def test_a_rebirth_is_given_when_a_host_asks(house: House) -> None:
@@ -235,12 +245,13 @@ async def test_what_moves_nothing_is_an_event(house: House, topic: str, payload:
     async with watching(house.broker.address) as watcher, house.showing(output(house)):
         await born(watcher, "m1", "m2")
         await watcher.say(f"{ROOT}/{topic}", payload)
-        with house.acting() as street:
-            street.topup("1")
-        await shown(watcher, "m1", Account__Balance=21.0)
-        found = house.store.read_now(lambda tx: tx.events(50))
-        reasons = [str(each.event.data["reason"]) for each in found if each.event.kind is EventKind.COMMAND_UNREADABLE]
-        assert len(reasons) == 1 and why in reasons[0]
+
+        def reasons() -> list[str]:
+            found = house.store.read_now(lambda tx: tx.events(50))
+            return [str(each.event.data["reason"]) for each in found if each.event.kind is EventKind.COMMAND_UNREADABLE]
+
+        await until(lambda: bool(reasons()), "the event")
+        assert len(reasons()) == 1 and why in reasons()[0]
         assert house.store.read_now(lambda tx: tx.open_commands()) == []
 
 
@@ -265,8 +276,9 @@ async def test_nothing_is_told_while_the_primary_host_is_away(house: House) -> N
             await watcher.say("x", b"1")
             await watcher.first("x")
             await until(lambda: node.connections == 1, "connected")
+            await watcher.say(f"{ROOT}/DCMD/gw-1/m1", wish(name="Supply/Closed", string_value="open"))
             await asyncio.sleep(0.3)
-            assert host(watcher).kinds == []
+            assert host(watcher).kinds == [] and node.connections == 1, "nor is a refusal told"
             await watcher.say(topic, state(True, now_ms + 1), retain=True)
             await born(watcher, "m1", "m2")
             await watcher.say(topic, state(False, now_ms - 5))  # the death of a former life
@@ -281,3 +293,38 @@ async def test_nothing_is_told_while_the_primary_host_is_away(house: House) -> N
             await watcher.say(topic, state(True, now_ms + 3), retain=True)
             heard = await born(watcher, "m1", "m2")
             assert heard.births == 2 and heard.bd_seq is not None and heard.bd_seq > 0
+
+
+async def test_the_number_of_a_birth_counts_connects_and_not_attempts(
+    house: House, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """topics-nbirth-bdseq-increment: a broker that is away for a while was never connected to."""
+    monkeypatch.setattr(mqtt_session, "FIRST_PAUSE_S", 0.1)
+    async with house.showing(output(house)) as node:
+        await until(lambda: node.connections == 1, "connected")
+        await broker.kill()
+        await until(lambda: node._session.attempts >= 4, "it is tried")
+        await broker.start()
+        async with watching(broker.address) as watcher:
+            await watcher.say(f"{ROOT}/NCMD/gw-1", wish(name="Node Control/Rebirth", datatype=11, boolean_value=True))
+            await until(lambda: node.connections == 2, "connected again")
+            await watcher.say(f"{ROOT}/NCMD/gw-1", wish(name="Node Control/Rebirth", datatype=11, boolean_value=True))
+            heard = await born(watcher, "m1", "m2")
+            assert heard.bd_seq == 1 and node._session.attempts >= 5
+
+
+async def test_a_meter_that_is_another_now_is_born_again_without_what_only_the_old_one_had(house: House) -> None:
+    with house.acting() as street:
+        street.read("m1", total="120.10", power="0.230", contact=Contact.CLOSED)
+    async with watching(house.broker.address) as watcher, house.showing(output(house)):
+        heard = await born(watcher, "m1", "m2")
+        assert "Supply/Closed" in heard.devices["m1"].values()
+        births = heard.kinds.count("DBIRTH")
+        other = meter("m1", switch=SwitchKind.NONE, profile="dlt645-three")
+        await house.write(lambda tx: tx.save_meter(other))
+        await watcher.until(lambda: host(watcher).kinds.count("DBIRTH") == births + 1, "another birth")
+        names = {*host(watcher).devices["m1"].values()}
+        assert "energy_import" in names and not [name for name in names if name.startswith("Supply/")]
+        await house.write(lambda tx: tx.save_meter(meter("m3")))
+        house.present.add("m3")
+        await born(watcher, "m1", "m2", "m3")

@@ -15,6 +15,7 @@ from gateway.domain.outputs import News, OutsideCuts, Portrait
 from gateway.domain.supply import Verb
 from gateway.entrypoints.line_loop import Wake
 from gateway.entrypoints.output_loop import ORDERS_PER_MINUTE, Orders, OutputLoop, Pace
+from gateway.entrypoints.output_numbers import Numbers
 from gateway.services import announce
 from gateway.services.acknowledge import EPOCH, acknowledge
 from gateway.services.ports import Site, Tx, Unavailable
@@ -264,7 +265,7 @@ def test_a_crash_tells_again_at_most_what_the_cursor_had_not_yet(tmp_path: Path)
             output.connect()
             await asyncio.sleep(10)
             again = len(output.seqs(late=True))
-        everything = house.output.seqs(late=False) + output.seqs(late=True)
+        everything = house.output.seqs(late=False) + house.output.seqs(late=True) + output.seqs(late=True)
         assert {*everything} == {*range(first, first + 30)}
         assert again <= 6  # save_s, and one
 
@@ -479,3 +480,149 @@ def test_a_store_that_is_away_is_an_answer(tmp_path: Path) -> None:
     at(tmp_path, scenario)
 
 
+def test_what_is_in_the_picture_that_was_told_is_news_of_the_past(tmp_path: Path) -> None:
+    """A foreign system asks for everything while rows wait: none of them may pass for newer than the picture."""
+
+    async def scenario(house: House) -> None:
+        async with running(house.loop):
+            house.output.connect()
+            await asyncio.sleep(1)
+            first = house.last() + 1
+            house.output.again.set()
+            await house.add(3)
+            await asyncio.sleep(0.5)
+            assert len(house.output.begun) == 2
+            assert (house.output.seqs(late=True), house.output.seqs(late=False)) == ([first, first + 1, first + 2], [])
+            await house.add(1)
+            await asyncio.sleep(0.5)
+            assert house.output.seqs(late=False) == [first + 3]
+
+    at(tmp_path, scenario)
+
+
+def test_nothing_is_told_between_the_wish_for_everything_and_everything(tmp_path: Path) -> None:
+    """Rows are found, and before they are told the foreign system asks (rebirth-action-1 of Sparkplug's)."""
+
+    async def scenario(house: House) -> None:
+        order: list[str] = []
+        begin, tell, read, asked = house.output.begin, house.output.tell, house.read, False
+
+        async def asking_read(query: Callable[[Tx], T]) -> T:
+            found = await read(query)
+            nonlocal asked
+            if isinstance(found, tuple) and len(found) == 2 and found[0] and not asked:  # rows and pictures
+                asked = True
+                house.output.again.set()
+            return found
+
+        async def begun(portraits: Sequence[Portrait]) -> None:
+            order.append("all")
+            await begin(portraits)
+
+        async def told(news: News) -> None:
+            order.append("news" if news.rows else "pictures")
+            await tell(news)
+
+        house.output.begin, house.output.tell, house.read = begun, told, asking_read  # type: ignore[method-assign]
+        async with running(house.loop):
+            house.output.connect()
+            await asyncio.sleep(1)
+            order.clear()
+            first = house.last() + 1
+            await house.add(2)
+            await asyncio.sleep(0.5)
+            assert asked and order[0] == "all" and house.output.seqs(late=True) == [first, first + 1]
+
+    at(tmp_path, scenario)
+
+
+def test_how_far_it_is_behind_and_what_it_missed_for_good(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        loop = house.loop
+        assert (loop.waiting(house.last()), loop.told_ms) == (0, None)
+        async with running(loop):
+            await asyncio.sleep(1)
+            await house.add(10)
+            assert loop.waiting(house.last()) == 10, "it is away"
+            house.output.connect()
+            await asyncio.sleep(10)
+            assert (loop.waiting(house.last()), loop.dropped, loop.told_ms is not None) == (0, 0, True)
+        first = house.last() + 1
+        await house.add(10)
+        gone = range(first + 2, first + 7)
+        await house.write(lambda tx: tx.drop_outgoing(list(gone)))
+        output, again = house.anew()
+        async with running(again):
+            output.connect()
+            await asyncio.sleep(10)
+            assert (again.dropped, again.waiting(house.last())) == (5, 0)
+            assert {*output.seqs(late=True)} >= {*range(first, first + 10)} - {*gone}
+
+    at(tmp_path, scenario)
+
+
+def test_one_that_shows_the_present_alone_misses_nothing_while_it_is_away(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        async with running(house.loop):
+            await asyncio.sleep(1)
+            await house.add(10)
+            assert house.loop.waiting(house.last()) == 0
+
+    at(tmp_path, scenario, late_too=False)
+
+
+def test_orders_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        taken = orders(house, commands=True)
+        await taken.order("m1", Verb.RESTORE)
+        await taken.order("m9", Verb.RESTORE)
+        await taken.refuse("nonsense")
+        await orders(house, commands=False).order("m1", Verb.CUT)
+        assert taken.counted == {("restore", ""): 1, ("", "refused"): 1, ("", "unreadable"): 1}
+        nobody = orders(house, commands=False)
+        await nobody.order("m1", Verb.CUT)
+        for _ in range(ORDERS_PER_MINUTE):
+            await nobody.refuse("nonsense")
+        assert nobody.counted == {("", "not_served"): 1, ("", "unreadable"): ORDERS_PER_MINUTE - 1, ("", "too_many"): 1}
+
+        async def away(usecase: Callable[[Tx], T]) -> T:
+            raise Unavailable("the disk is full")
+
+        house.write = away  # type: ignore[method-assign]
+        await taken.order("m1", Verb.RESTORE)
+        assert taken.counted["", "unavailable"] == 1
+
+    at(tmp_path, scenario)
+
+
+def test_the_number_of_a_birth_outlives_the_process_and_a_full_disk(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        numbers = Numbers(house, "node")
+        assert await numbers.last() is None
+        await numbers.note(7)
+        written = house.store.written
+        await numbers.note(7)
+        assert house.store.written == written, "a rebirth has the same number"
+        assert await Numbers(house, "node").last() == 7 and await Numbers(house, "other").last() is None
+
+        async def away(usecase: Callable[[Tx], T]) -> T:
+            raise Unavailable("the disk is full")
+
+        house.write = away  # type: ignore[method-assign]
+        await numbers.note(8)
+        assert await Numbers(house, "node").last() == 7
+
+    at(tmp_path, scenario)
+
+
+def test_who_asks_for_everything_without_end_gets_it_once_a_second(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        async with running(house.loop):
+            house.output.connect()
+            await asyncio.sleep(5)
+            for _ in range(1000):
+                house.output.again.set()
+                await asyncio.sleep(0.01)
+            assert 10 <= len(house.output.begun) <= 12
+
+    at(tmp_path, scenario)

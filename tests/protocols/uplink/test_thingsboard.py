@@ -7,7 +7,21 @@ from decimal import Decimal
 
 import pytest
 
-from protocols.uplink.thingsboard import BadCall, Call, answer, attributes, device, parse_call, telemetry
+from protocols.uplink.thingsboard import (
+    ATTRIBUTES,
+    CONNECT,
+    DISCONNECT,
+    RPC,
+    TELEMETRY,
+    BadCall,
+    Call,
+    Value,
+    answer,
+    attributes,
+    device,
+    parse_call,
+    telemetry,
+)
 
 
 def test_a_device_comes_and_goes() -> None:
@@ -32,6 +46,28 @@ def test_a_call_and_its_answer() -> None:
     ours = answer(call, {"state": "queued", "reason": None})
     assert ours == b'{"device":"m1","id":7,"data":{"state":"queued"}}'
     assert parse_call(ours) is None  # heard again on the same topic
+
+
+def test_the_words_of_its_documentation() -> None:
+    """The examples of its MQTT Gateway API: connect, telemetry, attributes, a server-side call and the reply."""
+    assert json.loads(device("Device A")) == {"device": "Device A"}
+    hot, hotter = dict[str, Value](temperature=42, humidity=80), dict[str, Value](temperature=43, humidity=82)
+    first, second = (1483228800000, hot), (1483228801000, hotter)
+    assert json.loads(telemetry({"Device A": [first, second], "Device B": [first]})) == {
+        "Device A": [
+            {"ts": 1483228800000, "values": {"temperature": 42, "humidity": 80}},
+            {"ts": 1483228801000, "values": {"temperature": 43, "humidity": 82}},
+        ],
+        "Device B": [{"ts": 1483228800000, "values": {"temperature": 42, "humidity": 80}}],
+    }
+    values = dict[str, Value](attribute1="value1", attribute2=42)
+    assert json.loads(attributes({"Device A": values, "Device B": values})) == {"Device A": values, "Device B": values}
+    call = parse_call(b'{"device": "Device A", "data": {"id": 1, "method": "toggle_gpio", "params": {"pin": 1}}}')
+    assert call == Call("Device A", 1, "toggle_gpio", {"pin": 1})
+    assert call is not None
+    assert json.loads(answer(call, {"success": True})) == {"device": "Device A", "id": 1, "data": {"success": True}}
+    topics = [topic.removeprefix("v1/gateway/") for topic in (CONNECT, DISCONNECT, TELEMETRY, ATTRIBUTES, RPC)]
+    assert topics == ["connect", "disconnect", "telemetry", "attributes", "rpc"]
 
 
 @pytest.mark.parametrize(
