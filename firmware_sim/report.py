@@ -16,20 +16,21 @@ JUNIT, JSON = "junit.xml", "report.json"
 
 def write(
     folder: str | Path, name: str, seed: int, seconds: float, outcomes: Sequence[Outcome], handle: Handle,
-    banks: Sequence[object] = (),
+    banks: Sequence[dict[str, object]] = (),
 ) -> None:  # fmt: skip
     """Both files into a folder, which is made. Raises OSError."""
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    _replace(path / JUNIT, junit(name, seconds, outcomes))
+    _replace(path / JUNIT, junit(name, seconds, outcomes, banks))
     document = summary(name, seed, seconds, outcomes, handle) | ({"banks": list(banks)} if banks else {})
     _replace(path / JSON, json.dumps(document, indent=1).encode() + b"\n")
 
 
-def junit(name: str, seconds: float, outcomes: Sequence[Outcome]) -> bytes:
-    """One test suite, one test case a step; its class is the meter or line."""
-    failures = sum(1 for outcome in outcomes if outcome.message)
-    counts = {"tests": str(len(outcomes)), "failures": str(failures), "errors": "0", "skipped": "0", "time": f"{seconds:.3f}"}
+def junit(name: str, seconds: float, outcomes: Sequence[Outcome], banks: Sequence[dict[str, object]] = ()) -> bytes:
+    """One test suite, one test case a step and a bank; a step's class is the meter or line."""
+    failures = sum(1 for outcome in outcomes if outcome.message) + sum(1 for bank in banks if not bank["ok"])
+    tests, took = str(len(outcomes) + len(banks)), f"{seconds:.3f}"
+    counts = {"tests": tests, "failures": str(failures), "errors": "0", "skipped": "0", "time": took}
     root = Element("testsuites")
     suite = SubElement(root, "testsuite", {"name": name, **counts})
     for outcome in outcomes:
@@ -37,6 +38,10 @@ def junit(name: str, seconds: float, outcomes: Sequence[Outcome]) -> bytes:
         element = SubElement(suite, "testcase", {"classname": where, "name": outcome.name, "time": took})
         if outcome.message:
             SubElement(element, "failure", {"message": outcome.message, "type": outcome.step.act}).text = outcome.message
+    for bank in banks:
+        element = SubElement(suite, "testcase", {"classname": f"{name}.{bank['bank']}", "name": "contract"})
+        if not bank["ok"]:
+            SubElement(element, "failure", {"message": str(bank["why"]), "type": "contract"})
     indent(root)
     document: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
     return document + b"\n"

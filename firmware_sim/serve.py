@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from firmware_sim import report
-from firmware_sim.banking.control import BadKey, Desks
+from firmware_sim.banking.control import BadKey, Desks, texts
 from firmware_sim.config import ConfigError, LineConfig, SimConfig, load
 from firmware_sim.control import ControlServer
 from firmware_sim.fields import Fields
@@ -210,10 +210,12 @@ async def run(
         told = simulator.desks.report()
         for each in told if announce is None else []:
             _say(json.dumps(each))
+            for sentence in texts(each["why"]):
+                print(f"bank {each['bank']}: {sentence}", file=sys.stderr)
         if report_to:
             report.write(report_to, "sim", config.seed, (now_us() - begun_us) / 1e6, runner.outcomes, simulator.handle, told)
         simulator.close()
-    return runner.ok and (paid or bool(config.meters))
+    return runner.ok and (paid or (bool(config.meters) and not any(each["violations"] for each in told)))
 
 
 def run_virtual(config: SimConfig, scenario: Scenario, name: str = "sim", report_to: str | None = None) -> Runner:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
-from firmware_sim.banking.book import UNDECIDED, Answer, Book, Outcome, Payment
+from firmware_sim.banking.book import UNDECIDED, Answer, Belief, Book, Outcome, Payment
 from firmware_sim.banking.config import TROUBLES
 from firmware_sim.banking.line import Line
 
@@ -23,7 +23,7 @@ Sleep = Callable[[float], Awaitable[None]]
 class Office:
     """One partner over one or more lines. clock: aware wall clock. weights: how often each of TROUBLES is made, by name.
 
-    least, most: fen of a payment.
+    least, most: fen of a payment. patience: tries before it is reversed.
     """
 
     lines: Sequence[Line]
@@ -33,6 +33,7 @@ class Office:
     weights: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TROUBLES, 1))
     least: int = 1
     most: int = 20_000
+    patience: int = TRIES_BEFORE_REVERSAL
     sleep: Sleep = asyncio.sleep
     book: Book = field(default_factory=Book)
     _number: int = 0
@@ -57,6 +58,12 @@ class Office:
         while self.lines[self._number % len(self.lines)] is not line:
             self._number += 1
         return line.name(self._number, account, fen, self.clock(), day_offset)
+
+    async def pay(self, line: Line, account: str, fen: int) -> Belief:
+        """One payment without trouble, to its end."""
+        payment = self.new(line, account, fen)
+        await self.one("plain", line, payment)
+        return self.book.beliefs[payment.serial]
 
     def _next(self) -> tuple[Line, Payment]:
         line = self.lines[(self._number + 1) % len(self.lines)]
@@ -158,7 +165,7 @@ class Office:
 
     async def _pay(self, line: Line, payment: Payment) -> Answer:
         """Pay and find out: ask again with the same serial, query, and in the end reverse until answered."""
-        answer = await self._until_said(line.pay, payment, TRIES_BEFORE_REVERSAL)
+        answer = await self._until_said(line.pay, payment, self.patience)
         asked = await line.query(payment) if answer.outcome in UNDECIDED else None
         if asked is not None and asked.outcome is not Outcome.NOT_FOUND:
             answer = asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
@@ -169,43 +169,58 @@ def csv(lines: Iterable[DayLine], *, more_count: int = 0, more_fen: int = 0) -> 
 
 
 PLANTED = (
-    "missing_here", "missing_at_bank", "amount", "account", "duplicate_in_file", "reversed_on_one_side", "bad_line", "totals",
+    "missing_here", "missing_at_bank", "amount", "account", "duplicate_in_file", "reversed_on_one_side", "other_day", "bad_line",
+    "totals",
 )  # fmt: skip
 
+Difference = tuple[str, str]
+"""Its kind, and the serial of the line that it is about; empty for a bad line and the line of totals."""
 
-def planted(lines: list[DayLine], kinds: Iterable[str], rng: Random, accounts: list[str]) -> tuple[bytes, Counter[str]]:
-    """The file with differences put into it, and how many of each kind were.
 
-    Lines that are half of a pair (a payment and its reversal) are left alone, so that each difference is exactly one.
+def planted(
+    lines: Sequence[DayLine], kinds: Iterable[str], rng: Random, accounts: Sequence[str], others: Sequence[DayLine] = ()
+) -> tuple[bytes, list[Difference]]:
+    """The file with differences put into it, and which. others: lines of other days, for `other_day`.
+
+    Lines that are half of a pair (a payment and its reversal) are left alone, so that each difference is exactly one; where no line
+    is left for a kind it is not planted.
     """
+    free, strange = _unpaired(lines, rng), _unpaired(others, rng)
+    out: list[DayLine | None] = list(lines)
+    more: list[DayLine] = []
+    done: list[Difference] = []
+    wrong = 0
+    for number, kind in enumerate(kinds):
+        if kind == "totals":
+            wrong += 1
+        elif kind == "bad_line":
+            more.append(DayLine("", "", 0, "", "topup", "", "", text=f"torn line {number}"))
+            done.append((kind, ""))
+        elif kind == "other_day" and strange:
+            more.append(others[strange.pop()])
+            done.append((kind, more[-1].serial))
+        elif kind != "other_day" and free:
+            done.append((kind, _plant(kind, free.pop(), out, more, accounts)))
+    if wrong:  # one line of totals is one difference, however wrong it is
+        done.append(("totals", ""))
+    return csv([*filter(None, out), *more], more_count=wrong, more_fen=wrong), done
+
+
+def _unpaired(lines: Sequence[DayLine], rng: Random) -> list[int]:
     paired = {line.original for line in lines if line.kind == "reversal"}
     free = [n for n, line in enumerate(lines) if line.kind == "topup" and line.serial not in paired]
     rng.shuffle(free)
-    out: list[DayLine | None] = list(lines)
-    more: list[DayLine] = []
-    done: Counter[str] = Counter()
-    more_count = more_fen = 0
-    for number, kind in enumerate(kinds):
-        if kind == "totals":
-            more_count, more_fen = more_count + 1, more_fen + 1
-        elif kind == "bad_line":
-            more.append(DayLine("", "", 0, "", "topup", "", "", text=f"torn line {number}"))
-        elif not free:
-            continue
-        else:
-            at = free.pop()
-            line = lines[at]
-            _plant(kind, at, line, out, more, accounts)
-        done[kind] += 1
-    if done["totals"]:
-        done["totals"] = 1  # one line of totals is one difference, however wrong it is
-    return csv([*filter(None, out), *more], more_count=more_count, more_fen=more_fen), done
+    return free
 
 
-def _plant(kind: str, at: int, line: DayLine, out: list[DayLine | None], more: list[DayLine], accounts: list[str]) -> None:
+def _plant(kind: str, at: int, out: list[DayLine | None], more: list[DayLine], accounts: Sequence[str]) -> str:
+    """The serial of the line that then differs."""
+    line = out[at]
+    assert line is not None
     match kind:
         case "missing_here":
-            more.append(replace(line, serial=f"M.{line.serial}"[:64]))
+            line = replace(line, serial=f"M.{line.serial}"[:64])
+            more.append(line)
         case "missing_at_bank":
             out[at] = None
         case "amount":
@@ -215,6 +230,8 @@ def _plant(kind: str, at: int, line: DayLine, out: list[DayLine | None], more: l
         case "duplicate_in_file":
             more.append(line)
         case "reversed_on_one_side":
-            more.append(reversal_of(line))
+            line = reversal_of(line)
+            more.append(line)
         case _:
             raise ValueError(f"{kind} is no difference that can be planted.")
+    return line.serial

@@ -27,6 +27,8 @@ class BankConfig:
 
     kid, sign_key: of its signatures, the key's bytes as in its file; mac_key: of its MACs. payments: what it pays by itself from
     the start, side_by_side at a time; weights: of the troubles. plant: differences in the files it uploads when it has paid.
+    public_url: what it signs in place of url. by_day: its serials are unique within an accounting date. balances: nothing else
+    moves its accounts, so that they tell.
     """
 
     name: str
@@ -47,6 +49,9 @@ class BankConfig:
     weights: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TROUBLES, 1))
     plant: tuple[str, ...] = ()
     reconcile: bool = True
+    public_url: str = ""
+    by_day: bool = False
+    balances: bool = False
 
 
 def banks(rows: Sequence[object], folder: Path, errors: list[str]) -> tuple[BankConfig, ...]:
@@ -61,7 +66,7 @@ def _bank(row: object, number: int, folder: Path, errors: list[str]) -> BankConf
     fields = Fields(row if isinstance(row, dict) else {}, f"[[bank]] {number}", errors)
     name = fields.text("id", None, ID, "1 to 64 letters, digits, _ or -")
     fields.where = f"[[bank]] {name}"
-    url = fields.text("url", "", _URL, "a URL without a path, like http://127.0.0.1:8080") if fields.has("url") else ""
+    url, public_url = (_url(fields, key) for key in ("url", "public_url"))
     iso, table, key = _iso(fields, folder)
     if not url and iso is None:
         fields.complain("url", "or iso8583 must say where it pays")
@@ -89,11 +94,18 @@ def _bank(row: object, number: int, folder: Path, errors: list[str]) -> BankConf
         _weights(fields),
         _texts(fields, "plant", MAX_PLANTED, PLANTED, needed=False),
         fields.flag("reconcile", True),
+        public_url,
+        fields.choice("serial_scope", ("ever", "accounting_date"), "ever") == "accounting_date",
+        fields.flag("balances", False),
     )
     fields.done()
     if not found.accounts:
         errors.append(f"{fields.where}: accounts must name at least one")
     return found
+
+
+def _url(fields: Fields, key: str) -> str:
+    return fields.text(key, "", _URL, "a URL without a path, like http://127.0.0.1:8080") if fields.has(key) else ""
 
 
 def _iso(fields: Fields, folder: Path) -> tuple[tuple[str, int] | None, Dialect | None, bytes | None]:

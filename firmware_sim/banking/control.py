@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from random import Random
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from firmware_sim.banking.bank import Office
-from firmware_sim.banking.book import PLANTED, csv, planted
+from firmware_sim.banking.book import PLANTED, Difference, csv, planted
 from firmware_sim.banking.config import TROUBLES, BankConfig
-from firmware_sim.banking.line import HttpLine, IsoLine, Line, Signing
+from firmware_sim.banking.line import HttpLine, IsoLine, Line, Signing, unsigned
 from firmware_sim.handle import Problem
 
 POLL_S = 0.2
 MAX_POLLS = 3_000  # ten minutes: a reconciliation of a million lines takes one
+MAX_UPLOADS, BETWEEN_UPLOADS_S = 5, 2.0
+LATER = (0, 429, 503)  # no answer, or one that says to ask again
+PATIENCE_S = 30.0  # whoever has not answered by then is not there
+MOST_TOLD = 100  # sentences of one report
+MAX_PAGES = 1_000  # of differences
 MOST_AT_ONCE = 10_000  # payments of one order by the handle
+
+T = TypeVar("T")
+_MONEY = re.compile(r"-?[0-9]+\.[0-9]{2}")
 
 
 def _now() -> datetime:
@@ -39,6 +51,7 @@ class Desk:
     seed: int
     offset_min: int
     uploads: list[dict[str, object]] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         config, rng = self.config, Random(f"{self.seed}:{self.config.name}:bank")
@@ -49,7 +62,7 @@ class Desk:
             signing = Signing(config.kid, _key(config.sign_key)) if config.kid else None
             self.http = HttpLine(
                 config.url, _now, rng, bank=config.name, currency=config.currency, utc_offset_min=self.offset_min,
-                signing=signing, timeout_s=config.timeout_s,
+                signing=signing, public_url=config.public_url, by_day=config.by_day, timeout_s=config.timeout_s,
             )  # fmt: skip
         if config.iso is not None and config.dialect is not None:
             self.iso = IsoLine(
@@ -61,19 +74,86 @@ class Desk:
 
     async def run(self) -> bool:
         """Whatever the file orders. Whether nothing contradicted the contract."""
-        if self.iso is not None:
-            await self.iso.network("sign_on")
         if self.config.payments:
+            self.wrong = await self._reach()
+        elif self.iso is not None:
+            await self.iso.network("sign_on")
+        if self.config.payments and not self.wrong:
+            before = await self._balances()
             await self.office.work(self.config.payments, self.config.side_by_side)
             await self.office.settle()
+            self.wrong = self._moved(before, await self._balances()) + await self._receipts()
             if self.http is not None and self.config.reconcile:
                 await self.reconcile(self.config.plant)
-        return self.ok
+        return not self.why()
 
-    @property
-    def ok(self) -> bool:
-        """Nothing contradicted the contract, and each upload found exactly what was planted."""
-        return not self.office.book.violations and all(upload["found"] == upload["planted"] for upload in self.uploads)
+    def why(self) -> list[str]:
+        """What contradicted the contract, or kept us from finding out, in sentences."""
+        book, found = self.office.book, list(self.wrong)
+        states = book.states()
+        if states.get("unknown"):
+            found.append(f"{states['unknown']} payments have no answer")
+        elif states and not states.get("posted", 0) + states.get("reversed", 0):
+            found.append(f"none of {len(book.beliefs)} payments was taken: {dict(book.answers)}")
+        for each in self.uploads:
+            if each["problem"]:
+                found.append(f"the file of {each['day']} was answered {each['status']} {each['problem']}".rstrip())
+            found += [f"the file of {each['day']}: {text}" for text in texts(each["not_as_planted"])]
+        return found + book.violations
+
+    async def _reach(self) -> list[str]:
+        """Why it is of no use to pay, if so; lines come up within PATIENCE_S."""
+        found = []
+        if self.http is not None:
+            status, said = await self._patiently(partial(self.http.ask, "GET", f"/bank/v1/accounts/{self.config.accounts[0]}"))
+            if status == 0:
+                found.append(f"nobody answers at {self.config.url}")
+            elif status == 401:
+                found.append(f"{self.config.url} does not take the key {self.config.kid or '(none)'}: {said.get('detail', '')}")
+        if self.iso is not None and not await self._patiently(partial(self._signed_on, self.iso)):
+            found.append(f"nobody answers a sign-on or an echo at {':'.join(map(str, self.config.iso or ()))}")
+        return found
+
+    async def _signed_on(self, line: IsoLine) -> bool:
+        return await line.network("sign_on") or await line.echo()
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The first answer, or the last of those that are none."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE_S
+        while not (answer := await ask()) or answer == (0, {}):
+            if loop.time() > until:
+                break
+            await asyncio.sleep(POLL_S)
+        return answer
+
+    async def _balances(self) -> dict[str, int]:
+        """By account, in fen, of those that the other side knows."""
+        found: dict[str, int] = {}
+        for account in self.config.accounts if self.http is not None and self.config.balances else ():
+            _, said = await self.http.ask("GET", f"/bank/v1/accounts/{account}") if self.http is not None else (0, {})
+            shown = str(said.get("balance", ""))
+            if _MONEY.fullmatch(shown):
+                found[account] = int(shown.replace(".", ""))
+        return found
+
+    def _moved(self, before: dict[str, int], after: dict[str, int]) -> list[str]:
+        if self.config.balances and not before:
+            return ["no account tells its balance"]
+        posted = self.office.book.posted_fen()
+        return [
+            f"account {name} moved by {(after[name] - was) / 100:.2f}, and {posted.get(name, 0) / 100:.2f} was posted"
+            for name, was in before.items()
+            if name in after and after[name] - was != posted.get(name, 0)
+        ]
+
+    async def _receipts(self) -> list[str]:
+        """Receipts that the other side's published keys did not sign; only whoever signs expects any."""
+        if self.http is None or not self.config.kid:
+            return []
+        keys, beliefs = await self.http.keys(), self.office.book.beliefs
+        checked = ((serial, unsigned(belief.receipt, keys)) for serial, belief in beliefs.items() if belief.receipt.startswith("["))
+        return [f"{serial}: {wrong}" for serial, wrong in checked if wrong]
 
     async def reconcile(self, plant: Sequence[str] = ()) -> list[dict[str, object]]:
         """Upload the file of each accounting date; differences are planted into the longest of them."""
@@ -81,28 +161,45 @@ class Desk:
             raise Problem(400, "This bank has no url to upload a day file to.")
         days = self.office.book.days()
         longest = max(days, key=lambda day: len(self.office.book.lines(day)), default=None)
-        uploads = [await self._upload(self.http, day, plant if day == longest else ()) for day in days]
-        self.uploads = uploads
-        return uploads
+        self.uploads = [await self._upload(self.http, day, plant if day == longest else (), days) for day in days]
+        return self.uploads
 
-    async def _upload(self, http: HttpLine, day: date, plant: Sequence[str]) -> dict[str, object]:
-        lines = self.office.book.lines(day)
-        file, there = planted(lines, plant, self._rng, list(self.config.accounts)) if plant else (csv(lines), {})
-        status, result = await http.reconcile(day.isoformat(), file)
+    async def _upload(self, http: HttpLine, day: date, plant: Sequence[str], days: Sequence[date]) -> dict[str, object]:
+        lines, there = self.office.book.lines(day), list[Difference]()
+        others = [line for other in days if other != day for line in self.office.book.lines(other)] if "other_day" in plant else []
+        file = csv(lines)
+        if plant:
+            file, there = planted(lines, plant, self._rng, self.config.accounts, others)
+        status, result = await self._sent(http, day.isoformat(), file)
+        found = await _differences(http, day.isoformat(), result)
+        strange = [f"{kind} {serial} was found" for kind, serial in sorted((Counter(found) - Counter(there)).elements())]
+        strange += [f"{kind} {serial} was not found" for kind, serial in sorted((Counter(there) - Counter(found)).elements())]
+        done = status == 200 and result.get("state", "done") == "done"
+        problem = "" if done else str(result.get("detail") or result.get("note") or "no result")
+        return {
+            "day": day.isoformat(), "status": status, "problem": problem, "lines": len(lines), "planted": _kinds(there),
+            "found": _kinds(found), "not_as_planted": strange[:MOST_TOLD],
+        }  # fmt: skip
+
+    async def _sent(self, http: HttpLine, day: str, file: bytes) -> tuple[int, dict[str, object]]:
+        """A file uploaded, and its result."""
+        for _ in range(MAX_UPLOADS):
+            status, result = await http.reconcile(day, file)
+            if status not in LATER:
+                break
+            await asyncio.sleep(BETWEEN_UPLOADS_S)
         for _ in range(MAX_POLLS):
-            if status != 202 and result.get("state") != "running":
+            if status != 202 and status not in LATER and result.get("state") != "running":
                 break
             await asyncio.sleep(POLL_S)
-            status, result = await http.ask("GET", f"/bank/v1/reconciliations/{day.isoformat()}")
-        return {
-            "day": day.isoformat(), "status": status, "lines": len(lines), "planted": dict(sorted(there.items())),
-            "found": _kinds(result), "result": result,
-        }  # fmt: skip
+            status, result = await http.ask("GET", f"/bank/v1/reconciliations/{day}")
+        return status, result
 
     def report(self) -> dict[str, object]:
         """What it believes."""
-        uploads = [{key: upload[key] for key in ("day", "status", "lines", "planted", "found")} for upload in self.uploads]
-        return {"bank": self.config.name, "seed": self.seed, "ok": self.ok, **self.office.book.report(), "uploads": uploads}
+        why = self.why()
+        told = {"bank": self.config.name, "seed": self.seed, "ok": not why, "why": why[:MOST_TOLD]}
+        return {**told, **self.office.book.report(), "uploads": self.uploads}
 
     async def answer(self, method: str, act: str, body: bytes) -> object:
         """The handle: GET tells the book; POST pay, work, reconcile, echo, sign_on, sign_off and cut_over act."""
@@ -188,14 +285,27 @@ def _key(raw: bytes) -> Ed25519PrivateKey | bytes:
     return key
 
 
-def _kinds(result: dict[str, object]) -> dict[str, int]:
-    """How many differences of each kind a reconciliation found."""
-    listed = result.get("differences", [])
-    kinds: dict[str, int] = {}
-    for each in listed if isinstance(listed, list) else []:
-        kind = str(each.get("kind", "?"))
-        kinds[kind] = kinds.get(kind, 0) + 1
-    return dict(sorted(kinds.items()))
+async def _differences(http: HttpLine, day: str, result: dict[str, object]) -> list[Difference]:
+    """What a reconciliation found, page by page."""
+    found: dict[object, Difference] = {}
+    for _ in range(MAX_PAGES):
+        listed = result.get("differences")
+        fresh = [each for each in listed if each.get("id") not in found] if isinstance(listed, list) else []
+        if not fresh:  # also where the other side knows no pages
+            break
+        found |= {each.get("id"): (str(each.get("kind")), str(each.get("serial") or "")) for each in fresh}
+        _, result = await http.ask("GET", f"/bank/v1/reconciliations/{day}?after={fresh[-1].get('id')}")
+    return list(found.values())
+
+
+def _kinds(differences: Sequence[Difference]) -> dict[str, int]:
+    """How many there are of each kind."""
+    return dict(sorted(Counter(kind for kind, _ in differences).items()))
+
+
+def texts(value: object) -> list[str]:
+    """Sentences of a report."""
+    return value if isinstance(value, list) else []
 
 
 def _object(body: bytes) -> dict[str, object]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from random import Random
 from typing import Protocol
 
 import httpx2
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from firmware_sim.banking.book import Answer, Outcome, Payment
 from protocols.bank.iso8583 import BadMessage, Codec, Deframer, Message, frame
@@ -22,6 +24,8 @@ from protocols.bank.signatures import sign_request
 
 TIMEOUT_S = 30.0  # contract 3: we answer within 5 s, a bank waits 30
 LOST_AFTER_S = 0.02  # how long a caller waits who is going to hang up before the answer
+SPOILT = ("signature", "content", "expired", "nonce")  # what a wrong signature has wrong
+STALE_S = 3_600
 CHUNK = 65_536
 
 SILENCE = Answer(Outcome.SILENT)
@@ -51,7 +55,11 @@ class Signing:
 
 
 class HttpLine:
-    """HTTP as in contract 3. clock: aware wall clock. rng: serials and nonces. signing: None where signatures are off."""
+    """HTTP as in contract 3. clock: aware wall clock. rng: serials and nonces. signing: None where signatures are off.
+
+    public_url: what is signed in place of base_url, where the other side calls itself otherwise. by_day: serials are unique within
+    an accounting date, which then stands in the path.
+    """
 
     def __init__(
         self,
@@ -63,10 +71,13 @@ class HttpLine:
         currency: str = "CNY",
         utc_offset_min: int = 480,
         signing: Signing | None = None,
+        public_url: str = "",
+        by_day: bool = False,
         timeout_s: float = TIMEOUT_S,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._base, self._clock, self._rng, self._currency, self._signing = base_url.rstrip("/"), clock, rng, currency, signing
+        self._public, self._by_day, self._used_nonce = public_url.rstrip("/") or self._base, by_day, ""
         self._zone = timezone(timedelta(minutes=utc_offset_min))
         headers = {} if signing else {"x-bank": bank}
         self._http = httpx2.AsyncClient(headers=headers, timeout=timeout_s, transport=transport, trust_env=False)
@@ -88,7 +99,7 @@ class HttpLine:
 
     async def query(self, payment: Payment) -> Answer | None:
         """GET /topups/{serial}."""
-        return _paid(*await self.ask("GET", f"/bank/v1/topups/{payment.serial}"))
+        return _paid(*await self.ask("GET", self._path(payment)))
 
     async def reverse(self, payment: Payment, *, lose: bool = False, spoil: bool = False) -> Answer:
         """POST /topups/{serial}/reversal."""
@@ -96,7 +107,7 @@ class HttpLine:
             "reversal_serial": f"R.{payment.serial}"[:64], "accounting_date": payment.day.isoformat(), "amount": payment.amount,
             "currency": payment.currency, "reason": "no answer", "requested_at": payment.paid_at,
         }  # fmt: skip
-        status, document = await self.ask("POST", f"/bank/v1/topups/{payment.serial}/reversal", body, lose=lose, spoil=spoil)
+        status, document = await self.ask("POST", f"{self._path(payment)}/reversal", body, lose=lose, spoil=spoil)
         code = str(document.get("code", ""))
         if status == 200:
             return Answer(Outcome.REVERSED, str(document.get("payment", "")))
@@ -116,6 +127,16 @@ class HttpLine:
         path = f"/bank/v1/reconciliations/{day}" + ("?close=true" if end else "")
         return await self._send("POST", path, file, "text/csv", False)
 
+    async def keys(self) -> dict[str, Ed25519PublicKey]:
+        """By kid, what checks the other side's receipts."""
+        _, told = await self.ask("GET", "/bank/v1/keys")
+        listed = told.get("keys")
+        found = {}
+        for each in listed if isinstance(listed, list) else []:
+            with contextlib.suppress(ValueError):
+                found[str(each.get("kid"))] = Ed25519PublicKey.from_public_bytes(_bytes(str(each.get("x"))))
+        return found
+
     async def ask(
         self, method: str, path: str, body: dict[str, str] | None = None, *, lose: bool = False, spoil: bool = False
     ) -> tuple[int, dict[str, object]]:
@@ -131,21 +152,45 @@ class HttpLine:
     async def _send(
         self, method: str, path: str, content: bytes | None, kind: str, spoil: bool
     ) -> tuple[int, dict[str, object]]:
-        url = self._base + path
         headers = {} if content is None else {"content-type": kind}
-        if self._signing is not None:
-            now_s, nonce = int(self._clock().timestamp()), f"{self._rng.getrandbits(128):032x}"
-            signed = sign_request(method, url, content, self._signing.kid, self._signing.key, created_s=now_s, nonce=nonce)
-            headers |= {**signed, "signature": signed["signature"][:-8] + "AAAA==:"} if spoil and "signature" in signed else signed
+        signed, nonce = self._signed(method, path, content, spoil)
         try:
-            response = await self._http.request(method, url, content=content, headers=headers)
+            response = await self._http.request(method, self._base + path, content=content, headers=headers | signed)
         except httpx2.TransportError:
             return 0, {}
+        if response.is_success:
+            self._used_nonce = nonce
         try:
             document = response.json()
         except ValueError:
             document = {}
         return response.status_code, document if isinstance(document, dict) else {}
+
+    def _signed(self, method: str, path: str, content: bytes | None, spoil: bool) -> tuple[dict[str, str], str]:
+        """The headers that sign it, and their nonce."""
+        if self._signing is None:
+            return {}, ""
+        wrong = self._rng.choice(SPOILT) if spoil else ""
+        created_s, nonce = int(self._clock().timestamp()), f"{self._rng.getrandbits(128):032x}"
+        if wrong == "expired":
+            created_s -= STALE_S
+        if wrong == "content" and content is not None:
+            content += b" "
+        if wrong == "nonce":
+            nonce = self._used_nonce or nonce
+        signed = sign_request(
+            method, self._public + path, content, self._signing.kid, self._signing.key, created_s=created_s, nonce=nonce
+        )
+        if wrong == "signature" or (wrong == "nonce" and not self._used_nonce):
+            head, value = signed["signature"].rstrip(":").split(":")
+            raw = bytearray(base64.b64decode(value))
+            raw[self._rng.randrange(len(raw))] ^= 1 << self._rng.randrange(8)
+            signed["signature"] = f"{head}:{base64.b64encode(raw).decode()}:"
+        return signed, nonce
+
+    def _path(self, payment: Payment) -> str:
+        day = f"{payment.day.isoformat()}/" if self._by_day else ""
+        return f"/bank/v1/topups/{day}{payment.serial}"
 
     @property
     def signs(self) -> bool:
@@ -157,13 +202,32 @@ class HttpLine:
         await self._http.aclose()
 
 
+def unsigned(told: str, keys: Mapping[str, Ed25519PublicKey]) -> str:
+    """Why the signature of an answer's receipt is none, in a sentence; empty where it is one. told: as Answer.receipt has it."""
+    receipt, sealed = json.loads(told)
+    try:
+        head, payload, signature = str(sealed).split(".")
+        kid = str(json.loads(_bytes(head))["kid"])
+        if kid not in keys:
+            return f"its receipt is signed with the key {kid}, which is not published"
+        keys[kid].verify(_bytes(signature), f"{head}.{payload}".encode())
+    except (ValueError, KeyError, TypeError, InvalidSignature):
+        return "its receipt_jws is no signature"
+    canonical = json.dumps(receipt, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return "" if _bytes(payload) == canonical else "its receipt_jws says something else than its receipt"
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
 def _paid(status: int, document: dict[str, object]) -> Answer:
     code = str(document.get("code", ""))
     if status in (200, 201):
         state = str(document.get("payment", ""))
         known = {"posted": Outcome.POSTED, "reversed": Outcome.REVERSED, "refused": Outcome.REFUSED}
         receipt = document.get("receipt")
-        text = json.dumps(receipt, sort_keys=True) if isinstance(receipt, dict) else ""
+        text = json.dumps([receipt, document.get("receipt_jws")]) if isinstance(receipt, dict) else ""
         return Answer(known.get(state, Outcome.SILENT), state, text)
     if status == 409:
         return Answer({"reversed": Outcome.REVERSED, "serial_conflict": Outcome.CONFLICT}.get(code, Outcome.REFUSED), code)

@@ -26,7 +26,8 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from firmware_sim.bank import Bank
+from firmware_sim.banking.bank import MAX_TRIES, Office
+from firmware_sim.banking.line import HttpLine
 from gateway.bootstrap.broker import BrokerFailed, BundledBroker
 from gateway.cli import demo_street
 from gateway.cli.answers import Failure
@@ -130,7 +131,9 @@ class Demo:
         self.url = f"http://{options.http}"
         self._api = httpx2.AsyncClient(base_url=self.url, timeout=5, trust_env=False)
         self._sim = httpx2.AsyncClient(base_url=f"http://{sim}", timeout=5, trust_env=False)
-        self._bank = Bank(self.url, lambda: datetime.now(UTC), Random(secrets.randbits(64)), currency=demo_street.CURRENCY)
+        now, serials = (lambda: datetime.now(UTC)), Random(secrets.randbits(64))
+        self._line = HttpLine(self.url, now, serials, currency=demo_street.CURRENCY)
+        self._bank = Office([self._line], (), now, serials, patience=MAX_TRIES)
         self.witness, self.story, self.picture = Witness(), Story(), Picture()
         self._told = 0
         self._started = time.time()
@@ -157,7 +160,7 @@ class Demo:
             return await self._end() if self.options.seconds is not None else True
         finally:
             await asyncio.gather(self.gateway.stop(), self.central.stop())
-            await asyncio.gather(self.sim.stop(), self.broker.stop(), self._api.aclose(), self._sim.aclose(), self._bank.close())
+            await asyncio.gather(self.sim.stop(), self.broker.stop(), self._api.aclose(), self._sim.aclose(), self._line.close())
 
     async def _start(self) -> None:
         try:
@@ -233,7 +236,7 @@ class Demo:
                 continue
             dark_since = max((us for us, (contact, _) in seen.moves.items() if contact == "open"), default=seen.dark[0])
             if seen.dark[-1] - dark_since >= DARK_S * 1_000_000:
-                await self._pay(debtor.account, demo_street.TOPUP)
+                await self._pay(debtor.account, demo_street.TOPUP_FEN)
                 await asyncio.sleep(2 * DARK_S)
 
     async def _others_pay(self) -> None:
@@ -241,14 +244,14 @@ class Demo:
         others = [house for house in self.street.houses if house not in (self.street.debtor, self.street.greedy)]
         while True:
             await asyncio.sleep(OTHERS_PAY_S)
-            await self._pay(rng.choice(others).account, f"{rng.randrange(5, 50)}.00")
+            await self._pay(rng.choice(others).account, 100 * rng.randrange(5, 50))
 
-    async def _pay(self, account: str, amount: str) -> None:
-        answer = await self._bank.topup(account, amount)
-        if answer["outcome"] == "posted":
+    async def _pay(self, account: str, fen: int) -> None:
+        paid = await self._bank.pay(self._line, account, fen)
+        if paid.state == "posted":
             self.story.topups += 1
         else:
-            self.story.problems.append(f"a top-up of {amount} for {account} ended as {answer['outcome']}")
+            self.story.problems.append(f"a top-up of {paid.payment.amount} for {account} ended as {paid.state}")
 
     async def _keep_gateway(self) -> None:
         """Start the gateway again when it dies: what was answered must survive it."""

@@ -11,7 +11,7 @@ from gateway.cli.centre_keys import CENTRAL_TABLE
 CURRENCY = "CNY"
 FLAT_PRICE = "0.617"
 PEAK_PRICE, VALLEY_PRICE = "0.617", "0.307"
-TOPUP = "0.80"
+TOPUP_FEN = 80
 """What the bank pays in for the household that runs out: about half a minute at sixty times its load."""
 
 SCHEME = "billing_s = 10\ninstant_s = 6\nswitch_s = 20"

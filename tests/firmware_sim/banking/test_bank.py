@@ -142,6 +142,7 @@ def test_planted_differences_are_found_by_kind_and_number(seed: int) -> None:
     ours = filled(100).lines(date(2026, 11, 21))
     kinds = Random(seed).choices(PLANTED, k=20)
     file, there = planted(ours, kinds, Random(seed), ["A-0", "A-1", "A-2"])
+    assert {kind for kind, _ in there} == {*kinds} - {"other_day"}, "there is no other day"
     mine = [record for record in read_day_file([csv(ours)]) if isinstance(record, DayLine)]
     by_ident = {record.ident: record for record in mine}
     matching = Matching()
@@ -153,8 +154,8 @@ def test_planted_differences_are_found_by_kind_and_number(seed: int) -> None:
         return Known(by_ident.get(line.ident), "2026-11-21", "posted" if payment is not None else "")
 
     left = [record for record in mine if digest(record) in matching.left]
-    found = Counter(each.kind.value for each in differences(matching, left, look, "2026-11-21"))
-    assert found == there
+    found = differences(matching, left, look, "2026-11-21")
+    assert Counter((each.kind.value, each.line.serial if each.line else "") for each in found) == Counter(there)
 
 
 def test_a_reversal_is_a_line_of_its_own() -> None:
