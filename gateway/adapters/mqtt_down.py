@@ -10,6 +10,7 @@ from gateway.adapters.uplink_commands import incoming
 from gateway.adapters.uplink_keyring import KeyRing
 from gateway.domain.incoming import IncomingCommand, UnreadableCommand
 from gateway.domain.uplink_keys import Refused, Why
+from gateway.domain.uplink_orders import ReplyTo
 from protocols.uplink import messages
 from protocols.uplink.commands import decode_command
 from protocols.uplink.messages import BadMessage
@@ -19,7 +20,10 @@ from protocols.uplink.topics import NATIVE, Down, DownTopic, Topics
 Signatures = Literal["required", "off"]
 
 MOST_REPLIES = 10_000
-"""Commands whose own answer topic is remembered while they are under way: two days of the quarantine of the largest site."""
+"""Commands whose own answer topic is at hand while they are under way, the newest asker's first; the store keeps the first."""
+
+MOST_CORRELATION = 1024
+"""Bytes of correlation data: it is kept with the order for ever, and a UUID takes 16."""
 
 
 class Listener(Protocol):
@@ -53,7 +57,7 @@ class DownSide:
         topics: Topics = NATIVE,
     ) -> None:
         self.listener: Listener | None = None
-        self.replies: dict[str, tuple[str, bytes | None]] = {}
+        self.replies: dict[str, ReplyTo] = {}
         self._gateway, self._keys, self._signatures = gateway, keys, signatures
         self._commands, self._on_loopback, self._now_ms, self._topics = commands, on_loopback, now_ms, topics
 
@@ -100,8 +104,9 @@ class DownSide:
             command = decode_command(signed.payload)
         except BadMessage as wrong:  # whom it names is believed only where its signature counts
             raise _Unfit(Why.MALFORMED, str(wrong), wrong.id if foul is None else None) from None
+        lives_s, reply = arrival.demands.expiry_s, self._reply_to(arrival) if foul is None else None
         found = incoming(
-            command, kid=signed.kid, token=arrival.payload, retained=arrival.retained, expiry_s=arrival.demands.expiry_s
+            command, kid=signed.kid, token=arrival.payload, retained=arrival.retained, expiry_s=lives_s, reply=reply
         )
         if not self._commands:
             raise _Unfit(Why.SWITCHED_OFF, "commands over MQTT are switched off here", command.id if foul is None else None)
@@ -109,8 +114,10 @@ class DownSide:
             raise _Unfit(
                 Why.RETAINED, "a retained command moves nothing: it would be obeyed again after every reconnect", command.id
             )
-        if foul is None:
-            self._remember_reply(command.id, arrival)
+        if reply is not None:
+            if len(self.replies) >= MOST_REPLIES:
+                self.replies.pop(next(iter(self.replies)))
+            self.replies[command.id] = reply
         return found
 
     def _opened(self, payload: bytes) -> Signed:
@@ -130,14 +137,12 @@ class DownSide:
             raise _Unfit(*refused)
         return signed.payload
 
-    def _remember_reply(self, ident: str, arrival: Arrival) -> None:
+    def _reply_to(self, arrival: Arrival) -> ReplyTo | None:
         """Where else the answers are awaited. Not below our own root: there they would be taken for something else."""
-        topic = arrival.demands.response
-        if not topic or len(topic) > 200 or topic.startswith((f"{self._topics.root}/", "$")) or {"+", "#", " "} & set(topic):
-            return
-        if len(self.replies) >= MOST_REPLIES:
-            self.replies.pop(next(iter(self.replies)))
-        self.replies[ident] = (topic, arrival.demands.correlation)
+        topic, correlation = arrival.demands.response, arrival.demands.correlation
+        if not topic or len(topic) > 200 or topic.startswith((f"{self._topics.root}/", "$")) or {"+", "#", " ", "\0"} & set(topic):
+            return None
+        return None if correlation is not None and len(correlation) > MOST_CORRELATION else ReplyTo(topic, correlation)
 
 
 def _named(payload: bytes) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.domain.incoming import IncomingCommand
+from gateway.domain.uplink_orders import ReplyTo
 from protocols.uplink.commands import Command, CutArgs
 from protocols.uplink.moments import parse_moment
 
@@ -16,7 +17,13 @@ _canonical = msgspec.json.Encoder(order="sorted")
 
 
 def incoming(
-    command: Command, *, kid: str = "", token: bytes = b"", retained: bool = False, expiry_s: int | None = None
+    command: Command,
+    *,
+    kid: str = "",
+    token: bytes = b"",
+    retained: bool = False,
+    expiry_s: int | None = None,
+    reply: ReplyTo | None = None,
 ) -> IncomingCommand:
     """A parsed command in the words of the domain; its account is still a pseudonym."""
     facts, cause = _facts(command)
@@ -39,6 +46,7 @@ def incoming(
         token=token.decode("ascii", "replace"),
         retained=retained,
         lives_ms=None if expiry_s is None else expiry_s * 1000,
+        reply=reply,
     )
 
 

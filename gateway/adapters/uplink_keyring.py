@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from joserfc.jwk import OKPKey
 
-from gateway.domain.uplink_keys import KeyRole, Refused, UplinkKey, Why, in_force
+from gateway.domain.uplink_keys import KeyRole, Refused, UplinkKey, Why, among, in_force
 from protocols.uplink.messages import BadMessage
 from protocols.uplink.signing import public_key
 
@@ -47,6 +47,6 @@ class KeyRing:
         if refused is not None:
             return refused
         key = self._keys[kid][0]
-        if key.role is not KeyRole.CENTRE or (key.gateways and gateway not in key.gateways):
+        if key.role is not KeyRole.CENTRE or (key.gateways and not among(gateway, key.gateways)):
             return Why.NO_RIGHT, f"the key {kid} is not the centre's: acknowledgements need one with the role centre"
         return None

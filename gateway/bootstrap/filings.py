@@ -7,15 +7,17 @@ file itself says something else there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from gateway.domain.life import Filing, FilingKind
-from gateway.settings import Account, Meter, Settings, SettingsError
+from gateway.settings import Account, Meter, Scheme, Settings, SettingsError
+from gateway.settings.calendars import NoCutCalendar
 from gateway.settings.document import across
+from gateway.settings.tariffs import Tariff
 from gateway.settings.words import Table, fault
 
 Raw = dict[str, object]
@@ -40,25 +42,35 @@ class Stored:
     accounts: Mapping[str, Raw] = field(default_factory=dict)
     amended: Mapping[str, Amended] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
+    tariffs: Mapping[str, Raw] = field(default_factory=dict)
+    schemes: Mapping[str, Raw] = field(default_factory=dict)
+    calendars: Mapping[str, Raw] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.meters or self.accounts or self.amended or self.closed)
+        tables = (self.meters, self.accounts, self.tariffs, self.schemes, self.calendars)
+        return any(tables) or bool(self.amended or self.closed)
 
     def changed(self, filings: Iterable[Filing]) -> Stored:
         """With these put in or taken out. ValueError for what cannot be read."""
-        meters, accounts, amended, closed = dict(self.meters), dict(self.accounts), dict(self.amended), dict(self.closed)
+        amended, closed = dict(self.amended), dict(self.closed)
+        tables = {
+            FilingKind.METER: dict(self.meters),
+            FilingKind.ACCOUNT: dict(self.accounts),
+            FilingKind.TARIFF: dict(self.tariffs),
+            FilingKind.SCHEME: dict(self.schemes),
+            FilingKind.CALENDAR: dict(self.calendars),
+        }
         for filing in filings:
             body = None if filing.body is None else json.loads(filing.body)
             match filing.kind:
-                case FilingKind.METER:
-                    _put(meters, filing.id, body)
-                case FilingKind.ACCOUNT:
-                    _put(accounts, filing.id, body)
                 case FilingKind.AMENDED:
                     _put(amended, filing.id, None if body is None else Amended(body["was"], body["now"]))
                 case FilingKind.CLOSED:
                     _put(closed, filing.id, body)
-        return Stored(meters, accounts, amended, closed)
+                case kind:
+                    _put(tables[kind], filing.id, body)
+        meters, accounts, *rest = tables.values()
+        return Stored(meters, accounts, amended, closed, *rest)
 
 
 def _put(tables: dict[str, V], id: str, value: V | None) -> None:
@@ -87,18 +99,24 @@ def merge(settings: Settings, stored: Stored) -> Merged:
     filed_accounts = frozenset(account.id for account in settings.account)
     if not stored:
         return Merged(settings, filed_meters, filed_accounts)
-    notices = [
-        f"meter {id} stands in the file and in the store: the file is followed" for id in stored.meters if id in filed_meters
-    ]
-    notices += [
-        f"account {id} stands in the file and in the store: the file is followed" for id in stored.accounts if id in filed_accounts
-    ]
     errors: list[str] = []
+    notices: list[str] = []
     meters = [_amended(meter, stored.amended.get(meter.name), errors, notices) for meter in settings.meter]
-    meters += _tables(stored.meters, filed_meters, Meter, "meter", errors)
-    accounts = [*settings.account, *_tables(stored.accounts, filed_accounts, Account, "account", errors)]
+    beside = _Beside(errors, notices)
+    meters += beside.tables(stored.meters, filed_meters, Meter, "meter")
+    accounts = [*settings.account, *beside.tables(stored.accounts, filed_accounts, Account, "account")]
     accounts = [account.model_copy(update={"closed": True}) if account.id in stored.closed else account for account in accounts]
-    whole = settings.model_copy(update={"meter": meters, "account": accounts})
+    update = {
+        "meter": meters,
+        "account": accounts,
+        "tariff": [*settings.tariff, *beside.tables(stored.tariffs, _ids(settings.tariff), Tariff, "tariff")],
+        "scheme": [*settings.scheme, *beside.tables(stored.schemes, _ids(settings.scheme), Scheme, "scheme")],
+        "no_cut_calendar": [
+            *settings.no_cut_calendar,
+            *beside.tables(stored.calendars, _ids(settings.no_cut_calendar), NoCutCalendar, "no_cut_calendar"),
+        ],
+    }
+    whole = settings.model_copy(update=update)
     if errors := errors or across(whole):
         raise SettingsError(errors)
     return Merged(whole, filed_meters, filed_accounts, tuple(notices))
@@ -124,7 +142,12 @@ def meter_filing(id: str, raw: Raw | None) -> Filing:
 
 def account_filing(id: str, raw: Raw) -> Filing:
     """The table of an account."""
-    return Filing(FilingKind.ACCOUNT, id, _text(raw))
+    return table_filing(FilingKind.ACCOUNT, id, raw)
+
+
+def table_filing(kind: FilingKind, id: str, raw: Raw) -> Filing:
+    """A whole table."""
+    return Filing(kind, id, _text(raw))
 
 
 def amended_filing(id: str, amended: Amended) -> Filing:
@@ -141,16 +164,29 @@ def _text(raw: Mapping[str, object]) -> str:
     return json.dumps(raw, sort_keys=True, ensure_ascii=False, default=dict)
 
 
-def _tables(raws: Mapping[str, Raw], filed: frozenset[str], model: type[T], what: str, errors: list[str]) -> list[T]:
-    found = []
-    for id, raw in raws.items():
-        if id in filed:
-            continue
-        try:
-            found.append(model.model_validate(raw))
-        except ValidationError as problem:
-            errors += [f"{what} {id} of the store: {fault(error, 'it')}" for error in problem.errors()]
-    return found
+def _ids(tables: Sequence[Tariff | Scheme | NoCutCalendar]) -> frozenset[str]:
+    return frozenset(table.id for table in tables)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """Reads tables of the store; errors and notices take what is to be said of them."""
+
+    errors: list[str]
+    notices: list[str]
+
+    def tables(self, raws: Mapping[str, Raw], filed: frozenset[str], model: type[T], what: str) -> list[T]:
+        """Those that the file has not."""
+        found = []
+        for id, raw in raws.items():
+            if id in filed:
+                self.notices.append(f"{what} {id} stands in the file and in the store: the file is followed")
+                continue
+            try:
+                found.append(model.model_validate(raw))
+            except ValidationError as problem:
+                self.errors.extend(f"{what} {id} of the store: {fault(error, 'it')}" for error in problem.errors())
+        return found
 
 
 def _amended(meter: Meter, amended: Amended | None, errors: list[str], notices: list[str]) -> Meter:

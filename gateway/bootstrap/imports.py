@@ -1,22 +1,41 @@
-"""Meters and accounts from a file, and to one: taken over by difference, all or nothing, every error with its line and column."""
+"""Tables of the archive from a file, and to one: taken over by difference, all or nothing, every error with its line and column."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.adapters.http.life_api import Wrong
 from gateway.adapters.http.life_forms import ArchiveForm
-from gateway.bootstrap.filings import Raw, account_filing, meter_filing, raw_of
+from gateway.bootstrap.filings import Raw, Stored, raw_of, table_filing
 from gateway.bootstrap.life import House, Life, Plan, Whole
-from gateway.domain.life import Act, Filing, ImportArchive
+from gateway.domain.life import Act, Filing, FilingKind, ImportArchive
 from gateway.services.acts import Answer
 from gateway.services.import_archive import IMPORT, import_archive
 from gateway.services.ports import Site, Tx
-from gateway.settings import Account, Meter, Settings
+from gateway.settings import Account, Meter, Scheme, Settings
+from gateway.settings.calendars import NoCutCalendar
 from gateway.settings.sheets import BadSheet, Row, check_rows, read_rows, said
+from gateway.settings.tariffs import Tariff
+from gateway.settings.words import Table
 
-TABLES: Mapping[str, str] = {"meters": "meter", "accounts": "account"}
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of table: as the configuration calls it, its form, and as what it is kept."""
+
+    table: str
+    model: type[Table]
+    filing: FilingKind
+
+
+KINDS: Mapping[str, Kind] = {
+    "meters": Kind("meter", Meter, FilingKind.METER),
+    "accounts": Kind("account", Account, FilingKind.ACCOUNT),
+    "tariffs": Kind("tariff", Tariff, FilingKind.TARIFF),
+    "schemes": Kind("scheme", Scheme, FilingKind.SCHEME),
+    "calendars": Kind("no_cut_calendar", NoCutCalendar, FilingKind.CALENDAR),
+}
 
 _KEYS = ("switch", "address", "line", "account", "tariff", "profile", "password", "policy", "limit", "ct", "agreement")
 """Keys that a sentence about a whole table may mean, in this order."""
@@ -28,7 +47,7 @@ class Given:
 
     id: str
     row: Row
-    table: Meter | Account
+    table: Table
 
 
 class Imports:
@@ -39,95 +58,94 @@ class Imports:
 
     async def take(self, what: str, form: ArchiveForm, act: Act) -> Answer:
         """Raises what every act of a life does; Wrong with every error of the file."""
-        given: list[Given] = []
-
-        def plan() -> Plan:
-            given.extend(_given(what, form))
-            filings = self._differences(what, given, form.name)
-            changed = [filing.id for filing in filings]
-
-            def usecase(tx: Tx, whole: Whole, site: Site, now_ms: int) -> Answer:
-                openings = [whole.opening(id) for id in changed] if what == "accounts" else []
-                meters = [whole.meter(id) for id in changed] if what == "meters" else []
-                sums = tuple((opening.account, opening.balance_micro, opening.debt_micro) for opening in openings)
-                answer = import_archive(tx, ImportArchive(act, sums, tuple(meters)), site, now_ms)
-                return {what: len(given), "changed": answer[what]}
-
-            return filings, usecase
-
+        given: dict[str, list[Given]] = {}
         try:
-            return await self._life.do(act, IMPORT, plan)
+            return await self._life.do(act, IMPORT, lambda: self._plan({what: form}, act, given))
         except BadSheet as bad:
             raise Wrong(bad.errors) from None
         except Wrong as wrong:
-            raise Wrong(_placed(wrong.errors, TABLES[what], form.name, given)) from None
+            raise Wrong(_placed(wrong.errors, KINDS[what].table, form.name, given[what])) from None
 
-    async def put(self, forms: Mapping[str, ArchiveForm], act: Act) -> Answer:
-        """Tables of several kinds, all or nothing of them together. Raises as `take`."""
-
-        def plan() -> Plan:
-            given = {what: _given(what, form) for what, form in forms.items()}
-            changed = {what: self._differences(what, given[what], form.name) for what, form in forms.items()}
-
-            def usecase(tx: Tx, whole: Whole, site: Site, now_ms: int) -> Answer:
-                openings = [whole.opening(filing.id) for filing in changed.get("accounts", ())]
-                meters = tuple(whole.meter(filing.id) for filing in changed.get("meters", ()))
-                sums = tuple((opening.account, opening.balance_micro, opening.debt_micro) for opening in openings)
-                answer = import_archive(tx, ImportArchive(act, sums, meters), site, now_ms)
-                counted: Answer = {what: len(each) for what, each in given.items()}
-                return counted | {"changed": sum(int(str(answer[what])) for what in forms)}
-
-            return [filing for each in changed.values() for filing in each], usecase
-
+    async def put(self, forms: Mapping[str, ArchiveForm], act: Act, version: str = "") -> Answer:
+        """Tables of several kinds, all or nothing of them together. version: of the whole at whoever sends it. Raises as `take`."""
         try:
-            return await self._life.do(act, IMPORT, plan)
+            return await self._life.do(act, IMPORT, lambda: self._plan(forms, act, {}, version))
         except BadSheet as bad:
             raise Wrong(bad.errors) from None
 
+    def _plan(self, forms: Mapping[str, ArchiveForm], act: Act, given: dict[str, list[Given]], version: str = "") -> Plan:
+        """given: takes what the forms hold. Raises BadSheet."""
+        given.update({what: _given(what, form) for what, form in forms.items()})
+        filings = {what: self._differences(what, given[what], form.name) for what, form in forms.items()}
+        ids = {what: [filing.id for filing in filings.get(what, ())] for what in KINDS}
+        changed = [filing for each in filings.values() for filing in each]
+
+        def usecase(tx: Tx, whole: Whole, site: Site, now_ms: int) -> Answer:
+            openings = [whole.opening(id) for id in ids["accounts"]]
+            order = ImportArchive(
+                act,
+                tuple((opening.account, opening.balance_micro, opening.debt_micro) for opening in openings),
+                tuple(whole.meter(id) for id in ids["meters"]),
+                tariffs=tuple(whole.tariffs(ids["tariffs"])),
+                schemes=tuple(whole.schemes()) if ids["schemes"] else None,
+                calendars=tuple(whole.calendars(ids["calendars"])),
+                version=version,
+                told={what: len(each) for what, each in given.items()} | {"changed": len(changed)},
+            )
+            return import_archive(tx, order, site, now_ms)
+
+        return changed, usecase
+
     def give(self, what: str) -> Sequence[Raw]:
         """The tables that stand in the store alone; and meters of the file as an act has changed them."""
-        stored = self._house.stored
-        if what == "accounts":
-            return [dict(raw) for _, raw in sorted(stored.accounts.items())]
-        amended = {table.name: raw_of(table) for table in self._house.settings.meter if table.name in stored.amended}
-        return [dict(raw) for _, raw in sorted({**amended, **stored.meters}.items())]
+        house, stored = self._house, self._house.stored
+        amended = {table.name: raw_of(table) for table in house.settings.meter if table.name in stored.amended}
+        tables = {**(amended if what == "meters" else {}), **_stored(stored, what)}
+        return [dict(raw) for _, raw in sorted(tables.items())]
 
     def _differences(self, what: str, given: Sequence[Given], name: str) -> list[Filing]:
         """What the file brings that is not so already. Raises BadSheet."""
         house, errors, filings = self._house, list(_doubles(given, name)), []
-        now = _tables(house.settings, what)
-        filed, stored = _tables(house.filed, what), house.stored.meters if what == "meters" else house.stored.accounts
-        filing: Callable[[str, Raw], Filing] = meter_filing if what == "meters" else account_filing
+        kind, stored = KINDS[what], _stored(house.stored, what)
+        now, filed = _tables(house.settings, kind), _tables(house.filed, kind)
         for each in given:
             there = now.get(each.id)
             if what == "accounts" and each.id in house.stored.closed:
                 errors.append(said(name, each.row, ("id",), f"account {each.id} is closed: it is not opened again, nor changed"))
+            elif str(getattr(each.table, "file", None) or "").endswith(".toml"):
+                text = f"{kind.table} {each.id}: its file stands in our own folder; write the table itself, or what is shipped"
+                errors.append(said(name, each.row, ("file",), text))
             elif each.id in filed and there != each.table:
                 keys = ", ".join(_different(there, each.table))
-                text = f"{TABLES[what]} {each.id} stands in the configuration file, with another {keys}: change it there"
+                text = f"{kind.table} {each.id} stands in the configuration file, with another {keys}: change it there"
                 errors.append(said(name, each.row, ("id",), text))
             elif each.id not in filed and (each.id not in stored or there != each.table):
-                filings.append(filing(each.id, {"id": each.id, **each.row.raw}))
+                filings.append(table_filing(kind.filing, each.id, {"id": each.id, **each.row.raw}))
         if errors:
             raise BadSheet(errors)
         return filings
 
 
 def _given(what: str, form: ArchiveForm) -> list[Given]:
-    rows = read_rows(form.text, form.format, TABLES[what], form.name)
-    as_text = form.format == "csv"
-    if what == "meters":
-        return [Given(each.table.name, each.row, each.table) for each in check_rows(rows, Meter, form.name, as_text=as_text)]
-    return [Given(each.table.id, each.row, each.table) for each in check_rows(rows, Account, form.name, as_text=as_text)]
+    kind = KINDS[what]
+    rows = check_rows(
+        read_rows(form.text, form.format, kind.table, form.name), kind.model, form.name, as_text=form.format == "csv"
+    )
+    return [Given(_id(each.table), each.row, each.table) for each in rows]
 
 
-def _id(table: Meter | Account) -> str:
-    return table.name if isinstance(table, Meter) else table.id
+def _id(table: Table) -> str:
+    return str(getattr(table, "name", None) or getattr(table, "id", ""))
 
 
-def _tables(settings: Settings, what: str) -> dict[str, Meter | Account]:
-    tables: Sequence[Meter | Account] = settings.meter if what == "meters" else settings.account
+def _tables(settings: Settings, kind: Kind) -> dict[str, Table]:
+    tables: Sequence[Table] = getattr(settings, kind.table)
     return {_id(table): table for table in tables}
+
+
+def _stored(stored: Stored, what: str) -> Mapping[str, Raw]:
+    tables: Mapping[str, Raw] = getattr(stored, what)
+    return tables
 
 
 def _doubles(given: Sequence[Given], name: str) -> Iterator[str]:
@@ -138,7 +156,7 @@ def _doubles(given: Sequence[Given], name: str) -> Iterator[str]:
             yield said(name, each.row, ("id",), f"{each.id} is there already, in line {before.line}")
 
 
-def _different(there: Meter | Account | None, table: Meter | Account) -> list[str]:
+def _different(there: Table | None, table: Table) -> list[str]:
     fields = type(table).model_fields
     return [key for key in fields if there is None or getattr(there, key) != getattr(table, key)] or ["table"]
 

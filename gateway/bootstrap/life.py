@@ -15,6 +15,7 @@ from gateway.adapters.clock import Clock
 from gateway.adapters.http.life_api import ByMeter, Wrong
 from gateway.adapters.http.life_forms import AgreementForm, ChangeForm, CloseForm, CtForm, MoveForm, OpenForm, RefundForm
 from gateway.bootstrap.archive import meter_of, opening_of
+from gateway.bootstrap.calendars import calendars_of
 from gateway.bootstrap.examine import CannotStart, examine
 from gateway.bootstrap.filings import (
     Merged,
@@ -29,6 +30,7 @@ from gateway.bootstrap.filings import (
     raw_of,
 )
 from gateway.bootstrap.schemes import schemes_of
+from gateway.bootstrap.tariffs import tariffs_of
 from gateway.domain.life import (
     Act,
     ChangeCt,
@@ -48,6 +50,9 @@ from gateway.domain.life import (
     SupplyAfter,
 )
 from gateway.domain.meters import Meter
+from gateway.domain.no_cut import NoCutCalendar
+from gateway.domain.price_list import Tariff
+from gateway.domain.schemes import Scheme
 from gateway.domain.slots import local_of
 from gateway.domain.units import parse_money
 from gateway.services.acts import Answer, ask_second, known
@@ -98,10 +103,10 @@ class House(Protocol):
 
 
 class Whole:
-    """The archive as it will be, in the domain's words."""
+    """The archive as it will be, in the domain's words. folder: of the configuration."""
 
-    def __init__(self, merged: Merged) -> None:
-        self._merged, settings = merged, merged.settings
+    def __init__(self, merged: Merged, folder: Path) -> None:
+        self._merged, self._folder, settings = merged, folder, merged.settings
         self._meters = {table.name: table for table in settings.meter}
         self._accounts = {table.id: table for table in settings.account}
 
@@ -116,6 +121,20 @@ class Whole:
         if id not in self._accounts:
             raise Refusal(f"account {id} is not in the archive")
         return opening_of(self._merged.settings, self._accounts[id], filed=id in self._merged.filed_accounts)
+
+    def tariffs(self, ids: Collection[str]) -> list[Tariff]:
+        """Those of these ids."""
+        settings = self._merged.settings
+        return tariffs_of([each for each in settings.tariff if each.id in ids], self._folder, settings.gateway.zone)
+
+    def calendars(self, ids: Collection[str]) -> list[NoCutCalendar]:
+        """Those of these ids."""
+        settings = self._merged.settings
+        return calendars_of([each for each in settings.no_cut_calendar if each.id in ids], self._folder, settings.gateway.zone)
+
+    def schemes(self) -> list[Scheme]:
+        """All that are in force."""
+        return schemes_of(self._merged.settings)
 
 
 UseCase = Callable[[Tx, Whole, Site, int], Answer]
@@ -248,7 +267,7 @@ class Life:
             meters = [filing.id for filing in changed if filing.kind in (FilingKind.METER, FilingKind.AMENDED)]
 
             def commit(tx: Tx) -> Answer:
-                answer = usecase(tx, Whole(merged), house.site(), house.clock.now_ms())  # of when the lines rest
+                answer = usecase(tx, Whole(merged, house.folder), house.site(), house.clock.now_ms())  # of when the lines rest
                 keep_filings(tx, changed)
                 if meters:
                     join_schemes(tx, schemes_of(merged.settings), meters)

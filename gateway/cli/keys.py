@@ -90,6 +90,21 @@ def list_(
 
 
 @keys.command()
+def own(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False, config: ConfigOption = None, url: UrlOption = None
+) -> None:
+    """Print the public half of the gateway's own key: it signs anchors of the audit log, receipts and answers to banks.
+
+    Example: wattgate keys own -c gateway.toml
+    """
+    with asking(config, url) as there:
+        found = _answered(*there.call("GET", "/api/v1/identity"), 200)
+    print(json.dumps(found) if as_json else f'{found["kid"]} = "{found["x"]}"')
+    if not as_json:
+        print("for anchor_keys of this gateway at the centre, and for wattgate audit verify --key KID:X", file=sys.stderr)
+
+
+@keys.command()
 def revoke(kid: KidArgument, config: ConfigOption = None, url: UrlOption = None) -> None:
     """Let nothing count that this key signs, from this moment on and for ever, also where it stands in the file.
 
@@ -102,6 +117,9 @@ def revoke(kid: KidArgument, config: ConfigOption = None, url: UrlOption = None)
 
 def register(app: typer.Typer) -> None:
     """Adds the group of verbs."""
+    from gateway.cli.keys_rotate import rotate
+
+    keys.command()(rotate)
     app.add_typer(keys, name="keys")
 
 

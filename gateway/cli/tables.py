@@ -17,7 +17,8 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help='Any other key of its table, as in TOML: policy.low="10.00". Repeatable.'),
 ]
-TABLE = {"meters": "meter", "accounts": "account"}
+TABLE = {"meters": "meter", "accounts": "account", "tariffs": "tariff"}
+_PLACE = {"meters": "archive", "accounts": "archive", "tariffs": "rules"}
 
 
 def table_of(sets: list[str] | None) -> Raw:
@@ -53,7 +54,7 @@ def take_file(what: str, file: Path, about: dict[str, object], config: Path | No
     """Have the gateway take this file's tables over, all or nothing, and say how many are new or different."""
     body = about | {"name": file.name, "format": _format(file), "text": _text(file)}
     with asking(config, url) as gateway:
-        answer = post(gateway, f"/api/v1/archive/{what}", body)
+        answer = post(gateway, f"/api/v1/{_PLACE[what]}/{what}", body)
     print(f"{file}: {answer[what]} {what}, {answer['changed']} of them new or different")
 
 
@@ -61,7 +62,7 @@ def give_file(what: str, file: Path, config: Path | None, url: str | None, *, wh
     """Write the tables into a file that is not there yet. whole: with those of the configuration file."""
     kind = _format(file)
     with asking(config, url) as gateway:
-        status, answer = gateway.call("GET", f"/api/v1/archive/{what}")
+        status, answer = gateway.call("GET", f"/api/v1/{_PLACE[what]}/{what}")
     if status != 200:
         raise Failure(str(answer.get("detail") or f"the gateway answered {status}"))
     tables = cast("list[Raw]", answer[what])

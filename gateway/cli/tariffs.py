@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,9 @@ import typer
 from gateway.cli import charge_text as told
 from gateway.cli import tariff_prices as prices
 from gateway.cli.answers import Failure, settings_of
+from gateway.cli.gateway_client import UrlOption
+from gateway.cli.questions import ByOption, ReasonOption, RequestOption
+from gateway.cli.tables import give_file, take_file
 from gateway.cli.tariff_text import kwh_text, price_text, tariff_text
 from gateway.domain import vending
 from gateway.domain.events import Json
@@ -175,6 +179,37 @@ def vend(
     print("\n".join(told.lines_text(lines)))
     rest = f"; {price_text(sold.rest_micro)} {found.currency} are left over" if sold.rest_micro else ""
     print(f"{amount} {found.currency} buy {kwh_text(sold.energy_wh)} kWh{rest}")
+
+
+@tariffs.command("import")
+def import_tariffs(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".csv or .toml, with [[tariff]]")],
+    request: RequestOption = None,
+    by: ByOption = None,
+    reason: ReasonOption = None,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Take tariffs over from a file, all or none. What customers were priced by stays: another price begins tomorrow.
+
+    Example: wattgate tariffs import tariffs.toml -c gateway.toml
+    """
+    about: dict[str, object] = {"id": request or f"import-{secrets.token_hex(6)}", "reason": reason or "import", "by": by}
+    take_file("tariffs", file, about, config, url)
+
+
+@tariffs.command("export")
+def export_tariffs(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".csv or .toml, not there yet")],
+    whole: Annotated[bool, typer.Option("--all", help="Those of the configuration file too.")] = False,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Write the tariffs that stand beside the configuration file into a file that `import` takes.
+
+    Example: wattgate tariffs export tariffs.toml -c gateway.toml
+    """
+    give_file("tariffs", file, config, url, whole=whole)
 
 
 def _explain_entry(number: int, url: str, as_json: bool) -> None:

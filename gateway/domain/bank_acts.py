@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -110,6 +111,17 @@ class Quote:
     fees_micro: int
     balance_micro: int
     next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What an account would take now, in one payment, and what is owed there by kind. Micro-units; taken: whether it takes any."""
+
+    balance_micro: int
+    lowest_micro: int
+    highest_micro: int
+    debts_micro: Mapping[str, int]
+    taken: bool
 
 
 class RefundState(StrEnum):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.domain.events import Json
 from gateway.domain.uplink_keys import Why
+from gateway.domain.uplink_orders import ReplyTo
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class IncomingCommand:
 
     facts: what the cause of a cut needs, by name (notices, contract, event, plan). args: all that the verb needs. kid: whose
     signature is good, empty for an unsigned command. digest: of what it asks for; token: as it came. retained: it was delivered
-    with that flag. lives_ms: what its message has left to live, where the broker says so.
+    with that flag. lives_ms: what its message has left to live, where the broker says so. reply: where its answers are awaited
+    besides.
     """
 
     id: str
@@ -36,6 +38,7 @@ class IncomingCommand:
     token: str = ""
     retained: bool = False
     lives_ms: int | None = None
+    reply: ReplyTo | None = None
 
     @property
     def who(self) -> str:

@@ -277,13 +277,14 @@ class Answered:
 
 
 class Fault(StrEnum):
-    """Why there is no answer, by who is at fault."""
+    """Why there is no answer, by who is at fault. LATE: nobody; its time was over before its first byte could leave."""
 
     SILENT = "silent"
     GARBLED = "garbled"
     REFUSED = "refused"
     LINE_DOWN = "line_down"
     REQUEST = "request"
+    LATE = "late"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from decimal import Decimal
 from enum import StrEnum
 
 from gateway.domain.meters import Account, Meter
+from gateway.domain.no_cut import NoCutCalendar
+from gateway.domain.price_list import Tariff
+from gateway.domain.schemes import Scheme
 
 
 class Refusal(ValueError):
@@ -45,13 +48,16 @@ class FilingKind(StrEnum):
     """What is kept of the archive outside the configuration file.
 
     METER, ACCOUNT: a whole table, as it would stand in the file. AMENDED: what an act changed of a meter that stands in the file.
-    CLOSED: an account that an act closed, for ever.
+    CLOSED: an account that an act closed, for ever. TARIFF, SCHEME, CALENDAR: whole tables too.
     """
 
     METER = "meter"
     ACCOUNT = "account"
     AMENDED = "amended"
     CLOSED = "closed"
+    TARIFF = "tariff"
+    SCHEME = "scheme"
+    CALENDAR = "calendar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +165,18 @@ class RefundRest:
 
 @dataclass(frozen=True, slots=True)
 class ImportArchive:
-    """Tables of many meters and accounts at once, as they differ from what stands. openings: account, balance and debt taken over.
+    """Many tables at once, as they differ from what stands. openings: account, balance and debt taken over.
 
-    removed: meters that leave the archive; their past stays.
+    removed: meters that leave the archive; their past stays. schemes: all that are in force then; None leaves them as they are.
+    version: how whoever keeps the archive elsewhere calls this state of it, for the log. told: the answer; by default the counts.
     """
 
     act: Act
     openings: tuple[tuple[Account, int, int], ...] = ()
     meters: tuple[Meter, ...] = ()
     removed: tuple[str, ...] = field(default=())
+    tariffs: tuple[Tariff, ...] = ()
+    schemes: tuple[Scheme, ...] | None = None
+    calendars: tuple[NoCutCalendar, ...] = ()
+    version: str = ""
+    told: Mapping[str, int] = field(default_factory=dict)

@@ -105,15 +105,15 @@ def allows(key: UplinkKey, wanted: Wanted) -> Refused | None:
     but a stop."""
     if ANY not in key.verbs and wanted.verb not in key.verbs:
         return Why.NO_RIGHT, f"the key {key.kid} may not order {wanted.verb}"
-    if key.gateways and wanted.gateway not in key.gateways:
+    if key.gateways and not among(wanted.gateway, key.gateways):
         return Why.NO_RIGHT, f"the key {key.kid} has no right to gateway {wanted.gateway}"
     bound = bool(key.meters or key.accounts)
     if bound and not wanted.meters and wanted.account is None and wanted.verb not in _OF_EACH:
         return Why.NO_RIGHT, f"the key {key.kid} is bound to meters or accounts and may not order {wanted.verb} of the gateway"
     for meter in wanted.meters if key.meters else ():
-        if not _among(meter, key.meters):
+        if not among(meter, key.meters):
             return Why.NO_RIGHT, f"the key {key.kid} has no right to meter {meter}"
-    if key.accounts and bound and wanted.verb not in _OF_EACH and not (wanted.account and _among(wanted.account, key.accounts)):
+    if key.accounts and bound and wanted.verb not in _OF_EACH and not (wanted.account and among(wanted.account, key.accounts)):
         return Why.NO_RIGHT, f"the key {key.kid} has no right to this account"
     if wanted.cause is not None and key.causes and wanted.cause not in key.causes:
         return Why.NO_RIGHT, f"the key {key.kid} may not cut for {wanted.cause}"
@@ -127,5 +127,6 @@ _OF_EACH = frozenset({"stop", "cancel", "release", "refuse"})
 """A stop harms nobody; the others are about a command, whose meter and account are asked for."""
 
 
-def _among(name: str, names: Sequence[str]) -> bool:
+def among(name: str, names: Sequence[str]) -> bool:
+    """Whether it is one of them; one that ends in `*` is the beginning of names."""
     return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in names)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.domain.events import Json
 from gateway.domain.supply import CommandState
 
 SWITCHING: Final = frozenset({"cut", "restore", "allow_close"})
@@ -20,11 +23,31 @@ WAITING: Final = frozenset({CommandState.QUEUED.value, CommandState.QUARANTINED.
 """States that are not final: it is being done, or waits for a second person."""
 
 
+REPLY: Final = "$reply"
+"""Where `UplinkOrder.args` keeps a ReplyTo; no argument of a verb has such a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTo:
+    """Topic and correlation data of whoever awaits the answers to an order besides (MQTT 5)."""
+
+    topic: str
+    correlation: bytes | None = None
+
+
+def args_text(args: Mapping[str, Json], reply: ReplyTo | None) -> str:
+    """Arguments as an order keeps them."""
+    if reply is None:
+        return json.dumps(dict(args), sort_keys=True)
+    correlation = None if reply.correlation is None else reply.correlation.hex()
+    return json.dumps({**args, REPLY: [reply.topic, correlation]}, sort_keys=True)
+
+
 @dataclass(frozen=True, slots=True)
 class UplinkOrder:
     """One command as it came. kid: empty for an unsigned one. digest: of what it asks for; the same id with another one is not it.
 
-    counter: of its key. token: the signed form itself, the proof of who ordered it. args: JSON, as its verb has them. state: a
+    counter: of its key. token: the signed form itself, the proof of who ordered it. args: as args_text gives them. state: a
     CommandState or ORDERED. code: why it was refused (uplink_keys.Why). answer: JSON of what it brought. Times in UTC ms.
     """
 
@@ -51,6 +74,21 @@ class UplinkOrder:
     def waits(self) -> bool:
         """Whether it is still to be answered for good."""
         return self.state in WAITING
+
+    @property
+    def arguments(self) -> dict[str, Json]:
+        """As its verb has them."""
+        args: dict[str, Json] = json.loads(self.args)
+        args.pop(REPLY, None)
+        return args
+
+    @property
+    def reply(self) -> ReplyTo | None:
+        """Where else its answers are awaited."""
+        if REPLY not in self.args:
+            return None
+        topic, correlation = json.loads(self.args)[REPLY]
+        return ReplyTo(topic, None if correlation is None else bytes.fromhex(correlation))
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,6 +238,11 @@ class LineLoop:
         self._store.forget()
         self._ear.call()
 
+    def look_at_clocks(self) -> None:
+        """Somebody waits for a clock of this line."""
+        self._store.clocks_now()
+        self._ear.call()
+
     async def _turn(self) -> None:
         """One job, or one wait. Raises Unavailable when the store is and nothing can be done without it."""
         self._store.check()

@@ -10,7 +10,9 @@ from typing import Protocol, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
+from gateway.domain.clocks import VERIFY_MS, is_off
 from gateway.domain.jobs import (
+    Answered,
     ClockJob,
     ClockReadJob,
     ClockSetJob,
@@ -45,8 +47,10 @@ PAST_REJECTED_S = 600.0
 """How long a fetch is left alone whose result the rules rejected: it stays due, and would hold up the line for ever."""
 
 CLOCK_LOOK_S = 60.0
+CLOCK_TOLD_S = VERIFY_MS / 1000 + 1
 CLOCK_AHEAD = 32
-"""The same for clocks: meters drift under 1 s a day, and 1,000 of them are through in half an hour."""
+"""The same for clocks: meters drift under 1 s a day, and 1,000 of them are through in half an hour. One that is off is
+gone on with at once, one that was told the time when it may be read back."""
 
 WALLET_LOOK_S = 30.0
 """How often work on wallets is looked for; at once when anybody has told us that something was written."""
@@ -267,10 +271,18 @@ class LineStore:
             self._log.exception("history_rejected", meter=job.meter, want=job.want.value)
             self._left_alone[job] = asyncio.get_running_loop().time() + PAST_REJECTED_S
 
+    def clocks_now(self) -> None:
+        """The next look looks for work on clocks too."""
+        self._clock_again_s = 0.0
+
     async def record_clock(self, job: ClockWork, outcome: Outcome) -> None:
         """What came of work on a clock. Raises Unavailable; what the rules reject is logged."""
         now_ms, site = self._clock.now_ms(), self._site()
         self.clock_work = tuple(other for other in self.clock_work if other != job)
+        told = not isinstance(job, ClockReadJob)
+        if told or (isinstance(outcome, Answered) and outcome.clock is not None and is_off(outcome.clock)):
+            soon_s = asyncio.get_running_loop().time() + (CLOCK_TOLD_S if told else 0.0)
+            self._clock_again_s = min(self._clock_again_s, soon_s)
         try:
             await self.write(lambda tx: self._housekeeping.record_clock(tx, job, outcome, site, now_ms))
         except Unavailable:

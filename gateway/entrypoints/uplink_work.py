@@ -57,6 +57,9 @@ class Hands(Protocol):
     def ask(self, meter: str) -> bool:
         """Read this meter soon; False where no line has it."""
 
+    def look_at_clocks(self) -> None:
+        """Clocks are looked at soon."""
+
 
 class UplinkWork:
     """Takes orders in hand until they are answered. asked: reads that a line knows of, lost by a restart and asked for again."""
@@ -111,10 +114,11 @@ class UplinkWork:
     async def _sync(self, order: UplinkOrder, now_ms: int) -> None:
         if order.id not in self._asked:
             self._asked.add(order.id)
-            refused = await self._store.write(lambda tx: wish_clock(tx, str(order.meter)))
+            refused = await self._store.write(lambda tx: wish_clock(tx, str(order.meter), self._site()))
             if refused is not None:
                 await self._store.write(lambda tx: finish(tx, order, now_ms, refused, {}))
                 return
+            self._hands.look_at_clocks()
         off_ms = await self._store.read(lambda tx: clock_of(tx, order))
         if off_ms is not None:
             await self._store.write(lambda tx: finish(tx, order, now_ms, None, {"offset_ms": off_ms}))

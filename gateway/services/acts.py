@@ -46,8 +46,13 @@ def done(tx: Tx, act: Act, kind: str, subject: str, answer: Answer, now_ms: int,
 
 def must_be_two(tx: Tx, act: Act, what: str) -> None:
     """NeedsSecond unless two persons answer for it (prepayment.md 6): both named, or the second one approved it. what: what for."""
-    if not act.two_people and approved_by(tx, act) is None:
+    if second_of(tx, act) is None:
         raise NeedsSecond(f"{what}: a second person must answer for it too")
+
+
+def second_of(tx: Tx, act: Act) -> str | None:
+    """Who answers for it beside the one who asked; None for nobody."""
+    return act.second if act.two_people else approved_by(tx, act)
 
 
 def approved_by(tx: Tx, act: Act) -> str | None:

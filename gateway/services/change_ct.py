@@ -6,7 +6,7 @@ from gateway.domain.events import EventKind, Json
 from gateway.domain.life import ChangeCt, Refusal
 from gateway.domain.readings import TOTAL
 from gateway.services import announce
-from gateway.services.acts import Answer, done, known
+from gateway.services.acts import Answer, done, known, second_of
 from gateway.services.change_meter import forget_registers, renew
 from gateway.services.final_registers import FORM, ending, shown
 from gateway.services.judge_account import judge_account
@@ -34,7 +34,8 @@ def change_ct(tx: Tx, order: ChangeCt, site: Site, now_ms: int) -> Answer:
         raise Refusal(FORM)
     ratios = f"{old.ratio}-{new.ratio}"
     why = {"change": "ct_change", "reason": act.reason, "by": act.by, "order": act.id, "ratio": ratios}
-    renew(tx, old, last, first, why | ({"second": act.second} if act.second else {}), now_ms)
+    second = second_of(tx, act)
+    renew(tx, old, last, first, why | ({"second": second} if second else {}), now_ms)
     forget_registers(tx, old, now_ms)
     place_meter(tx, new, site, now_ms)
     data: dict[str, Json] = {

@@ -18,9 +18,9 @@ from gateway.domain.requests import RegisterOrder, valid_id
 from gateway.domain.supply import CommandEvent, CommandState
 from gateway.domain.units import format_money
 from gateway.services import announce
-from gateway.services.acts import Answer, done, known
+from gateway.services.acts import Answer, done, known, second_of
 from gateway.services.charge_energy import Unpriced
-from gateway.services.final_registers import FORM, moment, shown, unbelievable
+from gateway.services.final_registers import FORM, moment, must_believe, shown, unbelievable
 from gateway.services.judge_account import judge_account
 from gateway.services.load_archive import place_meter
 from gateway.services.meter_wallet import change_wallet
@@ -94,7 +94,8 @@ def change_meter(tx: Tx, order: ChangeMeter, site: Site, now_ms: int) -> Answer:
         raise Refusal(f"meter {new.id} is not in the archive")
     last, first = _ends(tx, old, order, now_ms)
     why = {"change": "meter_change", "reason": act.reason, "by": act.by, "order": act.id, "address": f"{old.address}-{new.address}"}
-    renew(tx, old, last, first, why | ({"second": act.second} if act.second else {}), now_ms)
+    second = second_of(tx, act)
+    renew(tx, old, last, first, why | ({"second": second} if second else {}), now_ms)
     forget_device(tx, old, now_ms)
     change_wallet(tx, old.id, act.who, site, now_ms)
     place_meter(tx, new, site, now_ms)
@@ -116,9 +117,8 @@ def _ends(tx: Tx, old: Meter, order: ChangeMeter, now_ms: int) -> tuple[Register
     if first is None or (last is None and (order.last or confirmed is not None)):
         raise Refusal(f"{FORM}: the last ones of the old meter and the first ones of the new")
     last = last or first
-    why = confirmed and unbelievable(old, confirmed, last, two_people=order.act.two_people)
-    if why:
-        raise Refusal(why)
+    if confirmed is not None:
+        must_believe(tx, old, confirmed, last, order.act)
     return last, first
 
 

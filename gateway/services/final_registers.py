@@ -10,6 +10,7 @@ from gateway.domain.life import Act, Kwh, Refusal
 from gateway.domain.meters import Meter
 from gateway.domain.readings import TOTAL, Billing, Doubt, Item, Registers, agree, energy_registers
 from gateway.domain.supply import FRESH_MS
+from gateway.services.acts import must_be_two
 from gateway.services.charge_energy import Unpriced, charge_energy, tariff_of
 from gateway.services.ports import Tx
 from gateway.services.post_entry import post_entry
@@ -58,12 +59,20 @@ def ending(tx: Tx, meter: Meter, kwh: Kwh | None, act: Act, now_ms: int) -> Regi
     if last is None:
         raise Refusal(FORM)
     if billing.confirmed is not None:
-        why = unbelievable(meter, billing.confirmed, last, two_people=act.two_people)
-        if why is not None:
-            raise Refusal(why)
-    if billing.candidate is not None and not act.two_people and agree(billing.candidate, last, bound_of(meter)) is Doubt.LOWER:
-        raise Refusal(f"meter {meter.id} has shown more than these last registers since: a second person must say so too")
+        must_believe(tx, meter, billing.confirmed, last, act)
+    if billing.candidate is not None and agree(billing.candidate, last, bound_of(meter)) is Doubt.LOWER:
+        must_be_two(tx, act, f"meter {meter.id} has shown more than these last registers since")
     return last
+
+
+def must_believe(tx: Tx, meter: Meter, before: Registers, last: Registers, act: Act) -> None:
+    """Refusal where the bill cannot go from one to the other, NeedsSecond where it could if somebody else said so too."""
+    if unbelievable(meter, before, last, two_people=False) is None:
+        return
+    why = unbelievable(meter, before, last, two_people=True)
+    if why is not None:
+        raise Refusal(why)
+    must_be_two(tx, act, f"meter {meter.id} can hardly have counted so far")
 
 
 def _as_read(meter: Meter, billing: Billing, now_ms: int) -> Registers | None:

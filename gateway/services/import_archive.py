@@ -11,11 +11,13 @@ from gateway.domain.life import ImportArchive, Refusal
 from gateway.domain.meters import Account, Meter
 from gateway.domain.schemes import Scheme
 from gateway.domain.supply import CutCause
+from gateway.domain.tariff_change import VersionHolds
 from gateway.domain.units import format_money
 from gateway.services import announce
 from gateway.services.acts import Answer, done, known, must_be_two
-from gateway.services.load_archive import Opening, enter_account, enter_meter
+from gateway.services.load_archive import Opening, enter_account, enter_meter, enter_tariff
 from gateway.services.money_held import must_be_open
+from gateway.services.open_slots import load_schemes
 from gateway.services.ports import Site, Tx
 from gateway.services.switching import lift
 
@@ -29,9 +31,14 @@ def import_archive(tx: Tx, order: ImportArchive, site: Site, now_ms: int) -> Ans
     if (told := known(tx, act, IMPORT)) is not None:
         return told
     _openings(tx, order)
+    for tariff in order.tariffs:
+        try:
+            enter_tariff(tx, tariff, act.who, site, now_ms)
+        except VersionHolds as holds:
+            raise Refusal(str(holds)) from None
     for account, balance_micro, debt_micro in order.openings:
         _same_life(tx, account)
-        enter_account(tx, Opening(account, balance_micro, debt_micro), site, now_ms)
+        enter_account(tx, Opening(account, balance_micro, debt_micro), site, now_ms, act.who)
         if account.limit is None:
             lift(tx, account, CutCause.SAFETY, site, now_ms)
     for meter in order.meters:
@@ -39,9 +46,16 @@ def import_archive(tx: Tx, order: ImportArchive, site: Site, now_ms: int) -> Ans
         enter_meter(tx, meter, site, now_ms)
     for name in order.removed:
         _remove(tx, name, site, now_ms)
+    if order.schemes is not None:
+        load_schemes(tx, order.schemes)
+    for calendar in order.calendars:
+        tx.save_no_cut_calendar(calendar)
     counts = {"accounts": len(order.openings), "meters": len(order.meters), "removed": len(order.removed)}
-    announce.event(tx, EventKind.ARCHIVE_CHANGED, now_ms, meter=None, account=None, by=act.by, **counts)
-    return done(tx, act, IMPORT, "archive", {**counts}, now_ms, {name: str(count) for name, count in counts.items()})
+    counts |= {"tariffs": len(order.tariffs), "calendars": len(order.calendars)}
+    named = {"version": order.version} if order.version else {}
+    announce.event(tx, EventKind.ARCHIVE_CHANGED, now_ms, meter=None, account=None, by=act.by, **named, **counts)
+    said = named | {name: str(count) for name, count in counts.items()}
+    return done(tx, act, IMPORT, "archive", {**(order.told or counts)}, now_ms, said)
 
 
 def join_schemes(tx: Tx, schemes: Sequence[Scheme], touched: Collection[str]) -> None:

@@ -57,7 +57,7 @@ class Archive:
 def load_archive(tx: Tx, archive: Archive, site: Site, now_ms: int) -> None:
     """Bring the store's archive in line with the configuration. Money, credit state, limiter and switch states are kept."""
     for tariff in archive.tariffs:
-        _tariff(tx, tariff, site, now_ms)
+        enter_tariff(tx, tariff, FILE, site, now_ms)
     for opening in archive.accounts:
         enter_account(tx, opening, site, now_ms)
     for meter in archive.meters:
@@ -79,8 +79,8 @@ FILE = "file"
 """Whose change it is that the configuration brings, for the limiter's budgets."""
 
 
-def _tariff(tx: Tx, configured: Tariff, site: Site, now_ms: int) -> None:
-    """What has begun of a tariff that accounts were priced by is for ever. Raises VersionHolds."""
+def enter_tariff(tx: Tx, configured: Tariff, by: str, site: Site, now_ms: int) -> None:
+    """What has begun of a tariff that accounts were priced by is for ever. by: whose change it is. Raises VersionHolds."""
     known = tx.price_list(configured.id)
     if known is None or known == configured or not tx.priced(configured.id):
         if known != configured:
@@ -89,14 +89,14 @@ def _tariff(tx: Tx, configured: Tariff, site: Site, now_ms: int) -> None:
     changed = successor(known, configured, day_of(now_ms, ZoneInfo(configured.zone)))
     if changed != known:
         tx.save_price_list(changed)
-        note_tariff(tx, changed.id, FILE, site, now_ms)
+        note_tariff(tx, changed.id, by, site, now_ms)
         ask(tx)
         newest = changed.versions[-1]
         told = {"tariff": changed.id, "version": newest.id, "from_day": newest.from_day}
         announce.event(tx, EventKind.TARIFF_CHANGED, now_ms, meter=None, account=None, **told)
 
 
-def enter_account(tx: Tx, opening: Opening, site: Site, now_ms: int) -> None:
+def enter_account(tx: Tx, opening: Opening, site: Site, now_ms: int, by: str = FILE) -> None:
     """One account as it is configured; its money, credit state, limiter and protection stay. ValueError for another currency."""
     configured, known = opening.account, tx.account(opening.account.id)
     if known is None:
@@ -125,7 +125,7 @@ def enter_account(tx: Tx, opening: Opening, site: Site, now_ms: int) -> None:
     if kept != known:
         tx.save_account(kept)
         if (kept.tariff, kept.limit, kept.policy) != (known.tariff, known.limit, known.policy):
-            note_change(tx, kept.id, FILE, site, now_ms)
+            note_change(tx, kept.id, by, site, now_ms)
         ask(tx)  # 10,000 are judged in shares, not here
     _debt(tx, opening, now_ms)
 

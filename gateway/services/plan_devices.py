@@ -240,7 +240,7 @@ class Devices:
         else:
             read.done(now_ms)
             self._push(read)
-            asked = not (isinstance(outcome, Failed) and outcome.fault is Fault.REQUEST)
+            asked = not (isinstance(outcome, Failed) and outcome.fault in (Fault.REQUEST, Fault.LATE))
             if not asked:
                 device.probe_ms = now_ms + device.pause_ms
             change = self._heard(device, now_ms) if asked else None

@@ -110,6 +110,9 @@ def finish_switch(tx: Tx, command_id: str, outcome: Outcome, site: Site, now_ms:
         permission = tx.permission(command.permission) if command.permission is not None and unsent.attempts == 0 else None
         if permission is not None:
             unspend(tx, permission, meter.id)
+        queued = tx.command(command_id)
+        if outcome.fault is Fault.LATE and queued is not None and now_ms >= queued.expires_ms:
+            _expire(tx, queued, outcome.text, site, now_ms)
     else:
         step(tx, command, CommandEvent.NO_ANSWER, now_ms, reason=outcome.text, read_at_ms=now_ms + meter.settle_ms)
         announce.event(tx, EventKind.COMMAND_UNCERTAIN, now_ms, meter=meter.id, account=meter.account, command=command.id)

@@ -10,7 +10,7 @@ from gateway.domain.events import EventKind, Json, Outgoing, Topic
 from gateway.domain.incoming import IncomingCommand
 from gateway.domain.supply import FINAL, Command, CommandState
 from gateway.domain.uplink_keys import Why
-from gateway.domain.uplink_orders import LATER, ORDERED, UplinkOrder
+from gateway.domain.uplink_orders import LATER, ORDERED, UplinkOrder, args_text
 from gateway.services import announce
 from gateway.services.ports import JsonObject, Tx
 
@@ -46,7 +46,7 @@ def record(
         command.issued_ms,
         command.expires_ms,
         now_ms,
-        json.dumps(dict(command.args), sort_keys=True),
+        args_text(command.args, command.reply),
         command.reason,
         command.token,
         state,

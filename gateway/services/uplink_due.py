@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from gateway.domain.approvals import ApprovalState
 from gateway.domain.incoming import IncomingCommand
 from gateway.domain.supply import CommandState
@@ -24,7 +22,7 @@ def kept_command(order: UplinkOrder, gateway: str) -> IncomingCommand:
     """The command as it was, from what is kept of it."""
     return IncomingCommand(
         order.id, gateway, order.verb, order.meter, order.account, None, order.issued_ms, order.expires_ms, order.said,
-        order.counter, args=json.loads(order.args), kid=order.kid, digest=order.digest, token=order.token,
+        order.counter, args=order.arguments, kid=order.kid, digest=order.digest, token=order.token,
     )  # fmt: skip
 
 

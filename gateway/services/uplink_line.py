@@ -6,11 +6,15 @@ from dataclasses import replace
 
 from gateway.domain.clocks import ClockState, MeterClock
 from gateway.services.keep_clock import CLOCKED
-from gateway.services.ports import Tx
+from gateway.services.ports import Site, Tx
 
 
-def wish_clock(tx: Tx, meter_id: str) -> str | None:
+def wish_clock(tx: Tx, meter_id: str, site: Site) -> str | None:
     """The meter's clock is looked at next, and set by the rules of keep_clock where it is off. Why not, in one sentence."""
+    if not site.clock_trusted:
+        return f"our own clock is not trusted: nobody is told its time ({site.clock_why or 'F3'})"
+    if not site.keep_clocks:
+        return "the clocks of meters are not kept here ([clock] keep_meters, or the meters vouch for ours)"
     meter = tx.meter(meter_id)
     if meter is None:
         return f"meter {meter_id} is not in the archive"

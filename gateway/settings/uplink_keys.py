@@ -33,7 +33,7 @@ class UplinkKeyTable(Table):
     role: Literal["commands", "centre"] = "commands"
     holder: Annotated[StrictStr, Field(max_length=200)] = ""
     verbs: list[Verb] = []
-    gateways: list[Id] = []
+    gateways: list[Named] = []
     meters: list[Named] = []
     accounts: list[Named] = []
     causes: list[Annotated[StrictStr, Field(pattern=r"^[a-z_]{1,40}$")]] = []

@@ -199,7 +199,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reason: Text = ""
 
     def __post_init__(self) -> None:
-        begins = max(parse_moment(self.issued_at), parse_moment(self.not_before or self.issued_at))
+        begins = parse_moment(self.issued_at)
+        if self.not_before is not None:
+            begins = max(begins, parse_moment(self.not_before))
         if self.expires_at is not None and parse_moment(self.expires_at) <= begins:
             raise ValueError("the command expires before it was issued, or before it may be obeyed")
         if self.meter is not None and self.account is not None:
@@ -212,9 +214,9 @@ def _check(command: Command) -> None:
     verb = command.verb
     if (command.expires_at is None) == (verb in EXPIRING) and verb in EXPIRING | MONEY:
         raise ValueError(f"{verb} needs expires_at" if verb in EXPIRING else f"{verb} never expires: leave expires_at out")
-    named = {name for name in ("meter", "account") if getattr(command, name) is not None}
-    if not named <= TARGETS[verb] or bool(named) != bool(TARGETS[verb]):
-        raise ValueError(f"{verb} is asked of {' or '.join(sorted(TARGETS[verb])) or 'the gateway itself'}")
+    named, wanted = "meter" if command.meter is not None else "account" if command.account is not None else "", TARGETS[verb]
+    if named not in wanted if named else wanted:
+        raise ValueError(f"{verb} is asked of {' or '.join(sorted(wanted)) or 'the gateway itself'}")
     msgspec.convert(command.args, ARGS[verb], strict=True)
 
 

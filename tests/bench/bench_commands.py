@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.adapters.mqtt_down import DownSide
+from gateway.adapters.mqtt_link import ABREAST
 from gateway.adapters.mqtt_session import Arrival, Demands
 from gateway.adapters.store import Store
 from gateway.adapters.uplink_keyring import KeyRing
@@ -25,7 +27,7 @@ Figure = tuple[str, float, str]
 
 
 def figures() -> Iterator[Figure]:
-    """Verified a second as one thread does it, the signature alone beside it, and recorded durably a second, one by one."""
+    """Verified in a second of one thread's own time, the signature alone beside it, and recorded durably a second, one by one."""
     signer = Signer("centre-1", 1)
     meters = tuple(f"M{number}" for number in range(WRITTEN))
     key = signer.key(verbs=("restore", "cut"), gateways=("G1",), meters=("M*",), most={"topup": 10**9})
@@ -36,36 +38,49 @@ def figures() -> Iterator[Figure]:
     ]
     yield "Ed25519 by joserfc alone, one thread", *_alone(signer, tokens)
     yield "command: form, signature, key and scope, one thread", *_verified(down, tokens)
-    yield "command: and recorded durably, one after the other", *_recorded(down, signer, tokens[:WRITTEN], meters)
+    yield "command: and recorded durably, one after the other", *_recorded(down, signer, tokens[:WRITTEN], meters, 1)
+    yield f"command: and recorded durably, {ABREAST} abreast", *_recorded(down, signer, tokens[:WRITTEN], meters, ABREAST)
 
 
 def _alone(signer: Signer, tokens: list[bytes]) -> tuple[float, str]:
     known = public_key(signer.key().public)
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for token in tokens:
         open_signed(token, lambda kid: known)
-    return len(tokens) / (time.perf_counter() - begun), "/s"
+    return len(tokens) / (time.thread_time() - begun), "/s"
 
 
 def _verified(down: DownSide, tokens: list[bytes]) -> tuple[float, str]:
     key = Signer("centre-1", 1).key(verbs=("restore", "cut"), gateways=("G1",), meters=("M*",))
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for token in tokens:
         command = down.command(Arrival("wattgate/v1/G1/down/command", token, False, Demands()))
         assert in_force(key, NOW_MS) is None
         assert allows(key, Wanted(command.verb, command.gateway, (str(command.meter),))) is None
-    return len(tokens) / (time.perf_counter() - begun), "/s"
+    return len(tokens) / (time.thread_time() - begun), "/s"
 
 
-def _recorded(down: DownSide, signer: Signer, tokens: list[bytes], meters: tuple[str, ...]) -> tuple[float, str]:
+def _recorded(
+    down: DownSide, signer: Signer, tokens: list[bytes], meters: tuple[str, ...], abreast: int
+) -> tuple[float, str]:
     with tempfile.TemporaryDirectory() as folder, Store.open(str(Path(folder, "store.db"))) as store:
         store.write_now(lambda tx: tx.save_uplink_key(signer.key()))
         for number, name in enumerate(meters):
             meter = Meter(name, "a", f"{number:012}", "dlt645-2007", "p", None, name, SwitchKind.INTERNAL, "a")
             store.write_now(lambda tx, meter=meter: tx.save_meter(meter))  # type: ignore[misc]
-        begun = time.perf_counter()
-        for token in tokens:
+        return asyncio.run(_written(store, down, tokens, abreast)), "/s"
+
+
+async def _written(store: Store, down: DownSide, tokens: list[bytes], abreast: int) -> float:
+    """Each waits until it is on disk; those that wait together share a commit."""
+    room = asyncio.Semaphore(abreast)
+
+    async def one(token: bytes) -> None:
+        async with room:
             command = down.command(Arrival("wattgate/v1/G1/down/command", token, False, Demands()))
-            answer = store.write_now(lambda tx, command=command: receive_command(tx, command, SITE, NOW_MS))  # type: ignore[misc]
+            answer = await store.write(lambda tx: receive_command(tx, command, SITE, NOW_MS))
             assert answer.command is not None, answer.refused
-        return len(tokens) / (time.perf_counter() - begun), "/s"
+
+    begun = time.perf_counter()
+    await asyncio.gather(*map(one, tokens))
+    return len(tokens) / (time.perf_counter() - begun)

@@ -97,9 +97,11 @@ class CheckingDriver(Driver):
         gap_ms: int = GAP_MS,
         lead_chars: float = 0.0,
         who: Speaker | None = None,
+        until_ms: int | None = None,
     ) -> Timed[T]:
+        patience = first_byte_timeout_ms
         timed = await super().run(
-            exchange, first_byte_timeout_ms=first_byte_timeout_ms, gap_ms=gap_ms, lead_chars=lead_chars, who=who
+            exchange, first_byte_timeout_ms=patience, gap_ms=gap_ms, lead_chars=lead_chars, who=who, until_ms=until_ms
         )
         number, asked = _number(timed.value), self._line.asked % 10**DIGITS
         if number == asked:

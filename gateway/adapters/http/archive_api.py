@@ -1,4 +1,4 @@
-"""The archive beside the configuration file over HTTP: meters and accounts taken in from a file, and given out as tables."""
+"""The archive beside the configuration file over HTTP: tables of one kind taken in from a file, and given out."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ AT_ONCE = 1
 """Bodies of that size are read one after another: more would only take memory from what answers banks."""
 
 What = Annotated[str, Path(pattern="^(meters|accounts)$")]
+Rules = Annotated[str, Path(pattern="^(tariffs|schemes|calendars)$")]
+"""What holds for many at once: whoever may reload the configuration may bring it."""
 
 
 class ArchiveCases(Protocol):
@@ -52,6 +54,9 @@ class ArchiveApi:
         path = "/api/v1/archive/{what}"
         router.add_api_route(path, self.take, methods=["POST"], response_class=Response, openapi_extra=schema)
         router.add_api_route(path, self.give, methods=["GET"], response_class=Response)
+        path = "/api/v1/rules/{what}"
+        router.add_api_route(path, self.take_rules, methods=["POST"], response_class=Response, openapi_extra=schema)
+        router.add_api_route(path, self.give_rules, methods=["GET"], response_class=Response)
         return router
 
     async def take(self, request: Request, what: What) -> Response:
@@ -61,9 +66,17 @@ class ArchiveApi:
             act = act_of(request, form)
             return await answered(f"import_{what}", act, self._cases.take(what, form, act))
 
+    async def take_rules(self, request: Request, what: Rules) -> Response:
+        """The same for tariffs, collection schemes and no-cut calendars."""
+        return await self.take(request, what)
+
     async def give(self, what: What) -> Response:
         """The tables that stand in the store alone, as the configuration file would have them."""
         return as_json({what: self._cases.give(what)})
+
+    async def give_rules(self, what: Rules) -> Response:
+        """The same for tariffs, collection schemes and no-cut calendars."""
+        return await self.give(what)
 
 
 async def _bytes(request: Request) -> bytes:

@@ -59,6 +59,13 @@ class WallClock(Protocol):
     def now_ms(self) -> int: ...
 
 
+class TooLate(Exception):
+    """The question was not sent: its time was over before its first byte could leave."""
+
+    def __init__(self) -> None:
+        super().__init__("its expiry passed before it could be sent")
+
+
 class Way(Protocol):
     """Whoever may go first: asked before each question of what can be interrupted."""
 
@@ -98,7 +105,8 @@ class Counters:
 
 @dataclass(slots=True)
 class _Asked(Generic[T]):
-    """One question on its way. end_s: when its last byte has left; delay_s: how long the answer took to begin."""
+    """One question on its way. end_s: when its last byte has left; delay_s: how long the answer took to begin. until_ms: UTC, after
+    which it must not leave."""
 
     exchange: Exchange[T]
     question: bytes
@@ -110,6 +118,7 @@ class _Asked(Generic[T]):
     end_s: float = 0.0
     delay_s: float | None = None
     doubt: bool = False
+    until_ms: int | None = None
 
 
 @runtime_checkable
@@ -225,14 +234,17 @@ class Driver:
         gap_ms: int = GAP_MS,
         lead_chars: float = 0.0,
         who: Speaker | None = None,
+        until_ms: int | None = None,
     ) -> Timed[T]:
         """One try. A broadcast is over when it is sent.
 
         gap_ms: least silence behind the answer; lead_chars: least silence in front of the question, in characters.
         who: stands for the device, so that the line can learn its gap, and is told of answers that come later still.
-        Raises RequestError, NoAnswer, Garbled, Malformed, Refused, or LineDown (then the line is closed).
+        until_ms: UTC; from then on its first byte does not leave. Raises RequestError, NoAnswer, Garbled, Malformed, Refused,
+        TooLate, or LineDown (then the line is closed).
         """
         asked = _Asked(exchange, exchange.start(), who, first_byte_timeout_ms / 1000, gap_ms, lead_chars * self._byte_s)
+        asked.until_ms = until_ms
         answer = await self._try(asked, last=False)
         return answer or cast(Timed[T], await self._try(asked, last=True))
 
@@ -245,6 +257,8 @@ class Driver:
                 asked.tight = await self._quiet(asked.question, asked.lead_s)
                 if not last and self.way is not None and self.way.waits():
                     return None
+                if asked.until_ms is not None and self._clock.now_ms() >= asked.until_ms:
+                    raise TooLate
                 self._gap_ms = asked.gap_ms
                 answer = await self._exchange(asked)
                 self._failures = 0

@@ -64,14 +64,17 @@ class Dlt645Clock:
         return self._compared(self._shown)
 
     async def expiry(self, at_ms: int) -> datetime:
-        """A moment (UTC ms) as this clock will show it, by a comparison of the last hour. Raises NotSent."""
+        """The last second of this clock that is over at a moment (UTC ms), by a comparison of the last hour. Raises NotSent.
+
+        A meter obeys until the second of its expiry has passed: one more would be after the moment.
+        """
         shown = self._fresh()
         if shown is None:
             try:
                 shown = self._shown = await self._read()
             except (LineDown, NoAnswer, ProtocolError) as error:
                 raise NotSent("not sent, the meter's clock could not be read") from error
-        return _EPOCH + timedelta(seconds=((shown.local - _EPOCH) // MS + at_ms - shown.at_ms) // 1000)
+        return _EPOCH + timedelta(seconds=((shown.local - _EPOCH) // MS + at_ms - shown.at_ms) // 1000 - 1)
 
     def forget(self) -> None:
         """It may have been set: compare it anew."""

@@ -233,7 +233,8 @@ class Dlt645Link:
         expiry = await self._meter_clock.expiry(job.expires_ms)
         action, preamble = ACTIONS[job.verb], self._reads.preamble
         try:
-            await self._guarded(Control(self._address, action, expiry, level, digits, self._operator, preamble=preamble))
+            order = Control(self._address, action, expiry, level, digits, self._operator, preamble=preamble)
+            await self._guarded(order, job.expires_ms)
         except Refused:
             self._meter_clock.forget()  # an expiry that the meter thinks passed is refused too: look at its clock again
             raise
@@ -255,10 +256,10 @@ class Dlt645Link:
             raise Unfit(f"not sent: there is no password class {self._password_class}") from None
         return self._reads.authority if password.level is None else password.level, password.digits
 
-    async def _guarded(self, exchange: Exchange[T]) -> None:
-        """Send what needs a password, once, and count a refusal of it."""
+    async def _guarded(self, exchange: Exchange[T], until_ms: int | None = None) -> None:
+        """Send what needs a password, once, and count a refusal of it. until_ms: UTC, from when on it is not sent."""
         try:
-            await self._asker.once(exchange)
+            await self._asker.once(exchange, until_ms)
         except Refused as refused:
             if any(_PASSWORD in flag for flag in refused.flags):
                 self._refused_at.append(asyncio.get_running_loop().time())

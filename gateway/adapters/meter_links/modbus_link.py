@@ -77,7 +77,7 @@ class ModbusLink:
             case ReadJob(group=Group.SWITCH) | ReadbackJob() if self._switch is not None:
                 return Answered(switch=await self._look(self._switch))
             case SwitchJob() if self._switch is not None:
-                return Answered(switch=await self._order(self._switch, job.verb))
+                return Answered(switch=await self._order(self._switch, job))
             case SwitchJob():
                 raise Unfit(f"meter {self._meter} has no switch in its profile")
         raise RequestError(f"the profile of meter {self._meter} has nothing for this job")
@@ -105,11 +105,14 @@ class ModbusLink:
         self._unanswered.clear()
         return answer
 
-    async def _order(self, switch: Switch, verb: Verb) -> SwitchReading | None:
-        """Write the order, once. Gives the load that flowed in front of it. Raises Unfit when this kind of switch cannot do it."""
-        if verb is Verb.ALLOW_CLOSE:
+    async def _order(self, switch: Switch, job: SwitchJob) -> SwitchReading | None:
+        """Write the order, once. Gives the load that flowed in front of it. Raises Unfit when this kind of switch cannot do it.
+
+        The frame has no room for an expiry: that it leaves before it is all that there is.
+        """
+        if job.verb is Verb.ALLOW_CLOSE:
             raise Unfit(f"the switch of meter {self._meter} has no button to wait for; it can only be closed outright")
-        closed = verb is Verb.RESTORE
+        closed = job.verb is Verb.RESTORE
         number, unit = self._number(), self._unit
         exchange: Exchange[None]
         if isinstance(switch, CoilSwitch):
@@ -124,7 +127,7 @@ class ModbusLink:
             self._flowed = before_w is not None and before_w > STARTING_POWER_W
             before = SwitchReading(Contact.CLOSED, "load", self._clock.now_ms(), before_w) if self._flowed else None
         self._ordered_closed = closed
-        await self._asker.once(exchange)
+        await self._asker.once(exchange, job.expires_ms)
         return before
 
     async def _look(self, switch: Switch) -> SwitchReading:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from decimal import Decimal
 from typing import Generic, ParamSpec, TypeVar
 
-from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, READ_TRIES, Driver, Garbled, NoAnswer, Timed
+from gateway.adapters.lines.driver import FIRST_BYTE_MS, GAP_MS, READ_TRIES, Driver, Garbled, NoAnswer, Timed, TooLate
 from gateway.adapters.lines.manner import Manner
 from gateway.adapters.lines.transport import LineDown
 from gateway.domain.jobs import Answered, Failed, Fault, Outcome
@@ -33,7 +33,7 @@ class Unfit(Exception):
     """The order cannot be carried out by this switch at all, and was not sent; the text is one sentence."""
 
 
-ERRORS = (LineDown, NoAnswer, ProtocolError, NotSent, Unfit)
+ERRORS = (LineDown, NoAnswer, ProtocolError, NotSent, Unfit, TooLate)
 
 
 def failed(error: BaseException) -> Failed:
@@ -54,6 +54,8 @@ def failed(error: BaseException) -> Failed:
             return Failed(Fault.REFUSED, text)
         case Unfit():
             return Failed(Fault.REFUSED, text, certain=True)
+        case TooLate():
+            return Failed(Fault.LATE, text, certain=True)
         case _:
             return Failed(Fault.REQUEST, text, certain=isinstance(error, RequestError))
 
@@ -90,9 +92,9 @@ class Asker:
         self.manner = Manner(first_byte_timeout_ms=first_byte_timeout_ms, preamble=preamble)
         self._gap_ms, self._lead_chars = gap_ms, lead_chars
 
-    async def once(self, exchange: Exchange[T]) -> Timed[T]:
+    async def once(self, exchange: Exchange[T], until_ms: int | None = None) -> Timed[T]:
         """One try of an order or a rare question, with at least the standard's patience. Raises what the driver raises."""
-        return await self._run(exchange, self.manner.timeout_ms(routine=False))
+        return await self._run(exchange, self.manner.timeout_ms(routine=False), until_ms=until_ms)
 
     async def poll(self, question: Callable[[int], Exchange[T]], size: Callable[[T], int], *, routine: bool = True) -> Timed[T]:
         """One try of a read, as short as the device allows. question: made for so many FE; size: bytes of an answer's data.
@@ -118,11 +120,13 @@ class Asker:
                 return await self.once(question())
         return await self.once(question())
 
-    async def _run(self, exchange: Exchange[T], timeout_ms: int, size: Callable[[T], int] | None = None) -> Timed[T]:
-        manner = self.manner
+    async def _run(
+        self, exchange: Exchange[T], timeout_ms: int, size: Callable[[T], int] | None = None, *, until_ms: int | None = None
+    ) -> Timed[T]:
+        manner, lead = self.manner, self._lead_chars
         try:
             answer = await self.driver.run(
-                exchange, first_byte_timeout_ms=timeout_ms, gap_ms=self._gap_ms, lead_chars=self._lead_chars, who=manner
+                exchange, first_byte_timeout_ms=timeout_ms, gap_ms=self._gap_ms, lead_chars=lead, who=manner, until_ms=until_ms
             )
         except Refused:
             manner.answered(None)

@@ -27,6 +27,8 @@ OPEN = Statement(_open)
 OPEN_ON_LINE = Statement(_open.where(_c.line == bindparam("line")))
 OPEN_OF_METER = Statement(_open.where(_c.meter == bindparam("meter")))
 OPEN_OF_BOTH = Statement(_open.where(_c.line == bindparam("line"), _c.meter == bindparam("meter")))
+_queued_cut = and_(_c.final.is_(False), _c.state == CommandState.QUEUED.value, _c.verb == Verb.CUT.value, _c.attempts == 0)
+QUEUED_CUTS = Statement(_columns.where(_queued_cut))  # in no order: for one SQLite would walk through all commands there ever were
 _to_switch = and_(*(_c.verb != verb.value for verb in sorted(SIGNS)))
 _newest_of = select(func.max(_c.number)).where(_c.meter == bindparam("meter"), _to_switch).scalar_subquery()
 LAST = Statement(_columns.where(_c.number == _newest_of))  # with LIMIT as a parameter SQLite plans anew at every run: 35 us for 5
@@ -57,6 +59,9 @@ class Commands(Part):
         given = {name: value for name, value in (("line", line), ("meter", meter)) if value is not None}
         which = {(): OPEN, ("line",): OPEN_ON_LINE, ("meter",): OPEN_OF_METER, ("line", "meter"): OPEN_OF_BOTH}[tuple(given)]
         return [_command(row) for row in self._session.rows(which, **given)]
+
+    def queued_cuts(self) -> Sequence[Command]:
+        return [_command(row) for row in self._session.rows(QUEUED_CUTS)]
 
     def last_command(self, meter: str) -> Command | None:
         row = self._session.row(LAST, meter=meter)

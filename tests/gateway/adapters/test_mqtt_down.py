@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from gateway.adapters.mqtt_down import MOST_REPLIES, DownSide
+from gateway.adapters.mqtt_down import MOST_CORRELATION, MOST_REPLIES, DownSide
 from gateway.adapters.mqtt_session import Arrival, Demands
 from gateway.adapters.uplink_keyring import KeyRing
-from gateway.domain.incoming import UnreadableCommand
+from gateway.domain.incoming import IncomingCommand, UnreadableCommand
 from gateway.domain.uplink_keys import KeyRole, Why
+from gateway.domain.uplink_orders import ReplyTo
 from tests.gateway.adapters.test_mqtt_link import Ear
 from tests.gateway.centre_keys import Signer
 
@@ -53,6 +55,36 @@ async def test_only_the_centres_key_acknowledges() -> None:
     assert isinstance(what, UnreadableCommand) and what.why is Why.RETAINED
 
 
+@pytest.mark.parametrize(
+    ("scope", "why"),
+    [
+        ({"gateways": ("G1",)}, None),
+        ({"gateways": ("H*", "G*")}, None),
+        ({"gateways": ("G2",)}, Why.NO_RIGHT),
+        ({"gateways": ("G1-*",)}, Why.NO_RIGHT),
+        ({"until_ms": NOW_MS}, Why.KEY_OUT_OF_TIME),
+        ({"from_ms": NOW_MS + 1}, Why.KEY_OUT_OF_TIME),
+        ({"revoked_ms": NOW_MS - 1}, Why.KEY_REVOKED),
+        ({"role": KeyRole.COMMANDS}, Why.NO_RIGHT),
+    ],
+)
+@pytest.mark.parametrize(("kind", "word"), [("ack", ACK), ("resend", RESEND)])
+async def test_whose_word_about_the_outbox_counts(
+    kind: str, word: dict[str, Any], scope: dict[str, Any], why: Why | None
+) -> None:
+    side, ear, ring = down()
+    signer = Signer("another", 20)
+    ring.fill([signer.key(**{"role": KeyRole.CENTRE, "verbs": (), **scope})])
+    said = await told(side, ear, kind, signer.signed(word))
+    if why is None:
+        assert isinstance(said, tuple) and said[0] == kind
+    else:
+        assert isinstance(said, UnreadableCommand) and (said.why, said.id) == (why, None)
+    other, tampered = signer.signed(word | {"epoch": "f"}), signer.signed(word)
+    said = await told(side, ear, kind, tampered.rsplit(b".", 1)[0] + b"." + other.rsplit(b".", 1)[1])
+    assert isinstance(said, UnreadableCommand) and said.why is Why.BAD_SIGNATURE
+
+
 async def test_keys_come_and_go_while_it_runs() -> None:
     side, ear, ring = down()
     ring.fill([replace(KEYS[0], revoked_ms=NOW_MS), *KEYS[1:]])
@@ -80,8 +112,12 @@ async def test_keys_come_and_go_while_it_runs() -> None:
 async def test_answers_go_where_they_are_awaited(topic: str | None, kept: bool) -> None:
     side, ear, _ = down()
     token = ORDERS.signed(ORDERS.fields("c-1", NOW_MS))
-    await told(side, ear, "command", token, demands=Demands(response=topic, correlation=b"42"))
-    assert side.replies == ({"c-1": (topic, b"42")} if kept else {})
-    side.replies.update({f"x-{number}": ("t", None) for number in range(MOST_REPLIES)})
+    said = await told(side, ear, "command", token, demands=Demands(response=topic, correlation=b"42"))
+    assert side.replies == ({"c-1": ReplyTo(topic, b"42")} if kept and topic else {})
+    assert isinstance(said, IncomingCommand) and said.reply == side.replies.get("c-1")
+    much = Demands(response=topic, correlation=b"x" * (MOST_CORRELATION + 1))
+    said = await told(side, ear, "command", token, demands=much)
+    assert isinstance(said, IncomingCommand) and said.reply is None
+    side.replies.update({f"x-{number}": ReplyTo("t") for number in range(MOST_REPLIES)})
     await told(side, ear, "command", ORDERS.signed(ORDERS.fields("c-2", NOW_MS)), demands=Demands(response="r"))
     assert len(side.replies) <= MOST_REPLIES + 1 and "c-2" in side.replies

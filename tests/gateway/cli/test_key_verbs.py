@@ -43,6 +43,11 @@ def story(here: Here) -> None:
     here("keys", "revoke", "centre-1").refused("revoked already")
     assert "revoked" in shown(here("keys", "list", "--json"))[0]
 
+    own = here("keys", "own")
+    kid, _, key = own.out.strip().partition(" = ")
+    said = json.loads(here("keys", "own", "--json").out)
+    assert own.code == 0 and (said["kid"], json.dumps(said["x"])) == (kid, key) and "anchor_keys" in own.err, own
+
     clean = here("audit", "verify")
     assert clean.code == 0 and "rows, 0 anchors: clean" in clean.out, clean
     assert here("audit", "export", "--out", "log.jsonl").code == 0

@@ -201,6 +201,13 @@ def test_files_come_and_go_beside_a_running_gateway_and_without_one(here: Here, 
         "h1,bus,202611210001,dlt645-single,H-1",
     ], ran
     here("meters", "export", tmp_path / "all.csv", *conf).refused("File exists")
+    prices = tmp_path / "prices.toml"
+    prices.write_text('[[tariff]]\nid = "night"\ncurrency = "CNY"\n[[tariff.version]]\nfrom = "2020-01-01"\nprice = "0.30"\n')
+    for changed in (1, 0):
+        ran = here("tariffs", "import", prices, *conf)
+        assert ran.code == 0 and f"1 tariffs, {changed} of them new or different" in ran.out, ran
+    ran = here("tariffs", "export", tmp_path / "again.toml", *conf)
+    assert ran.code == 0 and 'version = [{ from = "2020-01-01", price = "0.30" }]' in (tmp_path / "again.toml").read_text(), ran
     here("meters", "import", tmp_path / "no.csv", *conf).refused("cannot be read")
     ran = here("accounts", "export", tmp_path / "people.toml", *conf)
     assert ran.code == 0 and 'policy = { low = "5.00" }' in (tmp_path / "people.toml").read_text(), ran

@@ -185,10 +185,10 @@ def test_parts_of_a_coin_do_not_keep_a_closed_account(house: House) -> None:
     [
         (20, None, {}, "no confirmed reading of the last 15 minutes: say what its display shows"),
         (1, "101.99", {}, "nothing is billed backwards"),
-        (1, "200.00", {}, "a second person must say so too"),
+        (1, "200.00", {}, "a second person must answer for it too"),
         (1, "102.0001", {}, "no more decimals than the display"),
         (1, "150.00", {"by": act(second="wang")}, r"owes 15\.00 CNY: take the payment first"),
-        (1, "150.00", {"by": act("R-5"), "on_debt": OnDebt.WRITE_OFF}, "a second person must say so too"),
+        (1, "150.00", {"by": act("R-5"), "on_debt": OnDebt.WRITE_OFF}, "a second person must answer for it too"),
     ],
 )
 def test_what_cannot_be_closed_leaves_everything(

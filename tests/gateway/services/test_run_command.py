@@ -292,6 +292,20 @@ def test_an_expired_cut_is_dead_and_judged_anew(debtor: House) -> None:
     assert debtor.orders() == ["cut expired", "cut queued"]
 
 
+def test_what_expires_between_the_store_and_the_wire_is_expired_and_not_a_failure(debtor: House) -> None:
+    """Its place in the budget is free again; a clock that was set back meanwhile leaves it queued, and marks nothing as sent."""
+    late = Failed(Fault.LATE, "its expiry passed before it could be sent", certain=True)
+    cut = debtor.send(late)
+    assert (cut.state, cut.attempts) == ("queued", 0)
+    job = debtor.start(cut.id)
+    debtor.now_ms = cut.expires_ms
+    cut = debtor.finish(job, late)
+    assert (cut.state, cut.reason, cut.attempts) == ("expired", late.text, 0)
+    assert "command_failed" not in debtor.kinds()
+    spent = debtor.do(lambda tx: [tx.spent(budget, None, 0) for budget in ("own", "ordered", "safety")])
+    assert not any(spent)
+
+
 def test_an_expired_cut_with_all_evidence_is_replaced_at_once(debtor: House) -> None:
     [cut] = debtor.open()
     debtor.now_ms = cut.expires_ms

@@ -16,7 +16,7 @@ from gateway.domain.incoming import IncomingCommand
 from gateway.domain.meters import Account, Meter, SwitchKind
 from gateway.domain.supply import CommandState, Verb
 from gateway.domain.uplink_keys import KeyRole, UplinkKey, Wanted, Why, allows, in_force
-from gateway.domain.uplink_orders import LATER
+from gateway.domain.uplink_orders import LATER, ReplyTo
 from gateway.services.approve import approve
 from gateway.services.money_held import HELD, save
 from gateway.services.ports import Site
@@ -121,6 +121,7 @@ def test_protection_begins_at_once_and_ends_by_two_keys(tx: MemoryTx) -> None:
     account = tx.account("A1")
     assert account is not None and not account.protected(T0)
     assert [said["state"] for said in results(tx, "p-2")] == ["quarantined", "done"]
+    assert results(tx, "p-2")[-1]["reason"] == "released by uplink:watch"
 
 
 def test_what_waits_for_a_second_person_expires(tx: MemoryTx) -> None:
@@ -136,8 +137,9 @@ def test_a_limit_waits_for_two_people_and_says_what_is_wrong(tx: MemoryTx) -> No
     said = receive_command(tx, command("l-1", "set_limit", 1, args={"limit": {}, "wrong": "power_w is missing"}), SITE, T0)
     assert said.why is Why.NOT_PERMITTED and said.refused == "power_w is missing"
     assert receive_command(tx, command("l-2", "set_limit", 2, args={"limit": None}), SITE, T0).later
-    receive_command(tx, command("r-1", "refuse", 1, args={"id": "l-2"}, kid="watch"), SITE, T0)
-    assert [said["state"] for said in results(tx, "l-2")] == ["quarantined", "refused"]
+    receive_command(tx, command("r-1", "refuse", 1, args={"id": "l-2"}, kid="watch", reason="not now"), SITE, T0)
+    told = [(said["state"], said["reason"]) for said in results(tx, "l-2")]
+    assert told == [("quarantined", "it waits for a second person"), ("refused", "not now")]
 
 
 def test_stop_and_go(tx: MemoryTx) -> None:
@@ -184,7 +186,19 @@ def test_an_order_under_way_elsewhere_keeps_its_first_meaning(tx: MemoryTx) -> N
     assert found is not None and found.verb is not Verb.CUT and found.state is CommandState.QUEUED
 
 
-KEY = UplinkKey("k", "x", verbs=("cut", "topup"), gateways=("G1",), meters=("bus-1-*",), causes=("emergency",), most={"topup": 100})
+@pytest.mark.parametrize("correlation", [None, b"", b"\x00\xff 7"])
+def test_who_awaits_the_answers_besides_is_kept_with_the_order(tx: MemoryTx, correlation: bytes | None) -> None:
+    reply = ReplyTo("desk/7", correlation)
+    receive_command(tx, command("l-1", "set_limit", 1, args={"limit": None}, reply=reply), SITE, T0)
+    receive_command(tx, command("l-2", "set_limit", 2, args={"limit": None}), SITE, T0)
+    kept, other = tx.uplink_order("l-1"), tx.uplink_order("l-2")
+    assert kept is not None and other is not None
+    assert (kept.reply, kept.arguments, other.reply, other.args) == (reply, {"limit": None}, None, '{"limit": null}')
+
+
+KEY = UplinkKey(
+    "k", "x", verbs=("cut", "topup"), gateways=("G1", "H-*"), meters=("bus-1-*",), causes=("emergency",), most={"topup": 100}
+)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +207,9 @@ KEY = UplinkKey("k", "x", verbs=("cut", "topup"), gateways=("G1",), meters=("bus
         ({}, True),
         ({"verb": "restore"}, False),
         ({"gateway": "G2"}, False),
+        ({"gateway": "G11"}, False),
+        ({"gateway": "H-7"}, True),
+        ({"gateway": "H"}, False),
         ({"meters": ("bus-2-1",)}, False),
         ({"meters": ("bus-1-1", "bus-2-1")}, False),
         ({"cause": "energy_debt"}, False),

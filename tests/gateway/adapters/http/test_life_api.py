@@ -77,6 +77,7 @@ CALLS = [
     ("/api/v1/meters/m1/change-ct", {"ct": "400/5", "kwh": KWH}, "change_ct"),
     ("/api/v1/meters/m1/remove", {}, "remove"),
     ("/api/v1/archive/meters", {"format": "csv", "text": "id\n"}, "take"),
+    ("/api/v1/rules/tariffs", {"format": "toml", "text": ""}, "take"),
 ]
 
 
@@ -152,7 +153,12 @@ async def test_a_form_that_is_wrong_is_named(
 
 async def test_tables_are_given_out_and_a_file_has_an_end(http: httpx2.AsyncClient, cases: Cases) -> None:
     assert (await http.get("/api/v1/archive/accounts")).json() == {"accounts": [{"id": "accounts"}]}
-    assert (await http.get("/api/v1/archive/people")).status_code == 422
+    assert (await http.get("/api/v1/rules/calendars")).json() == {"calendars": [{"id": "calendars"}]}
+    for path in ("archive/people", "archive/tariffs", "rules/meters"):
+        assert (await http.get(f"/api/v1/{path}")).status_code == 422
+    li = {"authorization": f"Bearer {LI}"}
+    refused = await http.post("/api/v1/rules/schemes", json=BODY | {"format": "toml", "text": ""}, headers=li)
+    assert (refused.status_code, refused.json()["needs"]) == (403, ["admin"])
     much = BODY | {"format": "csv", "text": "x" * MOST_ARCHIVE_BYTES}
     assert (await http.post("/api/v1/archive/meters", json=much)).status_code == 413
     assert (await http.post("/api/v1/archive/meters", content=b"{}")).status_code == 415
