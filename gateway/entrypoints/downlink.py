@@ -10,11 +10,10 @@ from typing import TypeVar
 import structlog
 
 from gateway.domain.incoming import IncomingCommand, UnreadableCommand
-from gateway.domain.supply import Verb
 from gateway.domain.uplink_keys import Why
 from gateway.entrypoints.outbox_loop import Clock, OutboxLoop, Store
 from gateway.services.acknowledge import acknowledge
-from gateway.services.ports import Essential, Site, Tx, Unavailable
+from gateway.services.ports import DiskLow, Essential, Site, Tx, Unavailable
 from gateway.services.receive_command import receive_command, receive_unreadable
 from gateway.services.uplink_answers import Received
 
@@ -73,15 +72,15 @@ class Downlink:
             log.warning(f"the centre asks for messages of epoch {epoch}, which is not ours")
 
     async def on_command(self, command: IncomingCommand) -> None:
-        """Judges a command."""
+        """Judges a command, also with the last room on the disk: a cut is refused then, and holds up nothing behind it."""
 
         def usecase(tx: Tx) -> Received:
             return receive_command(tx, self._prepare(tx, command), self._site(), self._clock.now_ms())
 
-        done = await self._write(usecase if command.verb == Verb.CUT else Essential(usecase))
+        done = await self._write(Essential(usecase))
         if done is None:
             raise ConnectionError("a command could not be written down: the broker keeps it for the next connection")
-        if not done.again:
+        if not done.again or done.why is Why.KNOWN_ID:
             self._count(command.verb, done.why)
         if command.kid and done.why not in OF_NOBODY:
             self._heard()
@@ -109,6 +108,9 @@ class Downlink:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await self._store.write(usecase)
+            except DiskLow as low:
+                log.error(f"a message that moves nothing was not written down: {low}")
+                return None
             except Unavailable as failed:
                 log.error(f"a command of the centre was not written down (attempt {attempt} of {ATTEMPTS}): {failed}")
                 if attempt < ATTEMPTS:

@@ -51,7 +51,7 @@ def ask(
     if known is not None:
         same = (known.act, known.subject, known.body) == (act, subject, text)
         return Decision(known, None if same else f"approval {ident} is known with another content")
-    if len(tx.approvals(MOST_ASKED, asked=True)) >= MOST_ASKED:
+    if tx.count_asked(MOST_ASKED) >= MOST_ASKED:
         return Decision(None, f"{MOST_ASKED} acts wait for their second person: decide some first")
     asked = Approval(ident, act, subject, text, who, now_ms, now_ms + LIVES_MS if expires_ms is None else expires_ms)
     try:
@@ -120,7 +120,7 @@ def _decided(tx: Tx, approval: Approval, state: ApprovalState, who: str, reason:
     tx.save_approval(decided)
     data = {"approval": approval.id, "act": approval.act, "asked_by": approval.asked_by, "reason": reason}
     tx.add_audit(now_ms, who, state.value, approval.subject, data)
-    _tell(tx, approval, state, who, now_ms)
+    _tell(tx, decided, state, who, now_ms)
     return decided
 
 

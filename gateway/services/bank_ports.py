@@ -19,6 +19,9 @@ class BankTx(Protocol):
     def mark_reversed(self, identity: PaymentIdentity) -> None:
         """The payment was undone; nothing else of it ever changes."""
 
+    def seal_receipt(self, identity: PaymentIdentity, jws: str) -> None:
+        """The receipt of this payment is signed so, for ever. LookupError where there is none, or it is signed already."""
+
     def bank_reversal(self, identity: PaymentIdentity) -> BookedReversal | None:
         """Of this payment."""
 

@@ -216,6 +216,9 @@ class Tx(WalletTx, UplinkTx, BankTx, NonceTx, DebitTx, Protocol):
     def open_commands(self, *, line: str | None = None, meter: str | None = None) -> Sequence[Command]:
         """Commands in a state that is not final, oldest first."""
 
+    def queued_cuts(self) -> Sequence[Command]:
+        """Of these the cuts that are queued and were never sent, without those that wait for a person; in no order."""
+
     def last_command(self, meter: str) -> Command | None:
         """The newest command to this meter's switch, final or not."""
 
@@ -357,6 +360,9 @@ class Tx(WalletTx, UplinkTx, BankTx, NonceTx, DebitTx, Protocol):
     def save_approval(self, approval: Approval) -> None: ...
     def approvals(self, limit: int, *, asked: bool = False) -> Sequence[Approval]:
         """Newest first; asked: only those that wait."""
+
+    def count_asked(self, most: int, act: str = "", by: str = "") -> int:
+        """How many wait, counted up to `most`; act, by: only those acts that this one asked for."""
 
     def people(self) -> Sequence[Person]:
         """By name, the revoked ones too."""

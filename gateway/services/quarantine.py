@@ -13,7 +13,7 @@ from gateway.domain.permissions import Grounds
 from gateway.domain.requests import SupplyOrder
 from gateway.domain.supply import QUARANTINE, Command, CommandEvent, CommandState, CutCause, Verb, aside
 from gateway.services import announce
-from gateway.services.approve import MOST_ASKED, Act, ask
+from gateway.services.approve import Act, ask
 from gateway.services.findings import found, over
 from gateway.services.permit_cut import LOG_FULL, grant, judge
 from gateway.services.ports import Site, Tx
@@ -118,8 +118,7 @@ def _ended(tx: Tx, approval: Approval, why: str, now_ms: int) -> None:
 
 def _count(tx: Tx, approval: Approval, now_ms: int) -> None:
     """The finding ends with the last of this key's commands."""
-    others = (each for each in tx.approvals(MOST_ASKED, asked=True) if each.act == RELEASE and each.id != approval.id)
-    if not any(each.asked_by == approval.asked_by for each in others):
+    if tx.count_asked(2, RELEASE, approval.asked_by) < 2:  # itself still waits
         over(tx, FindingKind.QUARANTINED, approval.asked_by, now_ms)
 
 

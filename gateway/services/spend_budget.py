@@ -11,7 +11,7 @@ from gateway.domain.budgets import DAY_MS, HOUR_MS, LATE_MS, LONGEST_MS, Budget,
 from gateway.domain.findings import FindingKind
 from gateway.domain.meters import Account
 from gateway.domain.permissions import CutPermission, Grounds, grounds_of
-from gateway.domain.supply import CommandState, CutCause, Verb
+from gateway.domain.supply import CutCause
 from gateway.services.findings import found
 from gateway.services.ports import Site, Tx
 from gateway.services.steady import steady_now
@@ -77,8 +77,7 @@ def room_in(tx: Tx, of: Purse, site: Site, now_ms: int, *, reserved: bool = True
 
 def _reserved(tx: Tx, of: Purse) -> int:
     """Cuts out of it that wait to be sent."""
-    waiting = (c for c in tx.open_commands() if c.verb is Verb.CUT and c.state is CommandState.QUEUED and c.attempts == 0)
-    permissions = (tx.permission(c.permission) for c in waiting if c.permission is not None)
+    permissions = (tx.permission(cut.permission) for cut in tx.queued_cuts() if cut.permission is not None)
     return sum(p is not None and purse_of(p) == (of.budget, of.key) for p in permissions)
 
 

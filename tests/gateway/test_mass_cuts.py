@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.adapters.mqtt_down import DownSide
 from gateway.adapters.mqtt_session import Arrival, Demands
 from gateway.adapters.uplink_keyring import KeyRing
+from gateway.domain.approvals import Approval
 from gateway.domain.budgets import DECIDED
 from gateway.domain.findings import FindingKind
 from gateway.domain.incoming import IncomingCommand, UnreadableCommand
 from gateway.domain.meters import Meter, SwitchKind
-from gateway.domain.supply import CommandState, Verb
+from gateway.domain.supply import Command, CommandState, Verb
 from gateway.domain.uplink_keys import Why
 from gateway.services.ports import Site
 from gateway.services.receive_command import receive_command
@@ -59,8 +61,8 @@ class Gateway:
         return {state: found.count(state) for state in set(found)}
 
 
-def street() -> MemoryTx:
-    tx = MemoryTx()
+def street(tx: MemoryTx | None = None) -> MemoryTx:
+    tx = tx or MemoryTx()
     for number in range(METERS):
         tx.save_meter(Meter(f"M{number}", "a", f"{number:012}", "dlt645-2007", "p", None, f"P{number}", SwitchKind.INTERNAL, "a"))
     return tx
@@ -138,3 +140,32 @@ async def test_cancel_takes_back_what_has_not_left() -> None:
     command, freed = tx.command("c-1"), tx.meter("M1")
     assert command is not None and command.state is CommandState.CANCELLED
     assert freed is not None and freed.cut_reasons == ()
+
+
+class Frugal(MemoryTx):
+    """Whoever reads all that waits, or all that is open, pays for it with every cut of a raid."""
+
+    def approvals(self, limit: int, *, asked: bool = False) -> Sequence[Approval]:
+        raise AssertionError(f"{limit} approvals are read")
+
+    def open_commands(self, *, line: str | None = None, meter: str | None = None) -> Sequence[Command]:
+        assert meter is not None, "all open commands are read"
+        return super().open_commands(meter=meter)
+
+    def queued_cuts(self) -> Sequence[Command]:
+        return [each for each in super().open_commands() if (each.state, each.attempts) == (CommandState.QUEUED, 0)]
+
+
+async def test_a_cut_in_a_raid_costs_the_same_however_many_wait() -> None:
+    tx, thief, watch = street(Frugal()), Signer("stolen", 1), Signer("watch", 2)
+    for signer in (thief, watch):
+        tx.save_uplink_key(signer.key())
+    gateway = Gateway(tx)
+    for number in range(SHARE + 3):
+        await gateway.send(thief.signed(thief.fields(f"c-{number}", T0, meter=f"M{number}")))
+    for number in range(SHARE, SHARE + 3):
+        said = await gateway.send(
+            watch.signed(watch.fields(f"r-{number}", T0, verb="refuse", meter=None, args={"id": f"c-{number}"}, expires_at=None))
+        )
+        assert said.why is None
+        assert (tx.finding(FindingKind.QUARANTINED, "uplink:stolen") is None) is (number == SHARE + 2), "it ends with the last"

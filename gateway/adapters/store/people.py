@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import BigInteger, Integer, bindparam, select, update
+from sqlalchemy import BigInteger, ColumnElement, Integer, Select, bindparam, func, literal_column, select, update
 
 from gateway.adapters.store import schema_supply as schema
 from gateway.adapters.store.codec import decode, encode
@@ -19,6 +19,7 @@ _a, _p, _l = schema.approval.c, schema.person.c, schema.audit.c
 _most = bindparam("most", type_=Integer)
 _approvals = select(*(column for column in _a if column.name != "number"))
 _newest = _approvals.order_by(_a.number.desc()).limit(_most)
+_waiting = _a.state == literal_column("'asked'")  # as the index has it: a parameter would hide the index from the planner
 _decision = ("state", "decided_by", "decided_ms", "reason")
 
 ADD_APPROVAL = once(schema.approval, "id", without="number")
@@ -27,7 +28,16 @@ DECIDE = Statement(
     update(schema.approval).where(_a.id == bindparam("wanted")).values({name: bindparam(f"new_{name}") for name in _decision})
 )
 APPROVALS = Statement(_newest)
-ASKED = Statement(_newest.where(_a.state == ApprovalState.ASKED.value))
+ASKED = Statement(_newest.where(_waiting))
+
+
+def _counted(*where: ColumnElement[bool]) -> Select[int]:
+    some = select(_a.number).where(_waiting, *where).limit(_most).subquery()
+    return select(func.count()).select_from(some)
+
+
+COUNT_ASKED = Statement(_counted())
+COUNT_ASKED_OF = Statement(_counted(_a.act == bindparam("act"), _a.asked_by == bindparam("by")))
 
 PEOPLE = Statement(select(schema.person).order_by(_p.name))
 PERSON = Statement(select(schema.person).where(_p.name == bindparam("wanted")))
@@ -78,6 +88,11 @@ class People(Part):
 
     def approvals(self, limit: int, *, asked: bool = False) -> Sequence[Approval]:
         return [_approval(row) for row in self._session.rows(ASKED if asked else APPROVALS, most=limit)]
+
+    def count_asked(self, most: int, act: str = "", by: str = "") -> int:
+        of = {"act": act, "by": by} if by else {}
+        row = self._session.row(COUNT_ASKED_OF if of else COUNT_ASKED, most=most, **of)
+        return 0 if row is None else int(row[0])
 
     def people(self) -> Sequence[Person]:
         return [_person(row) for row in self._session.rows(PEOPLE)]

@@ -118,6 +118,10 @@ class MemorySupply:
         found = [each for each in self.kept_approvals.values() if not asked or each.state is ApprovalState.ASKED]
         return found[::-1][:limit]
 
+    def count_asked(self, most: int, act: str = "", by: str = "") -> int:
+        waiting = [each for each in self.kept_approvals.values() if each.state is ApprovalState.ASKED]
+        return min(most, sum(not by or (each.act, each.asked_by) == (act, by) for each in waiting))
+
     def people(self) -> Sequence[Person]:
         return [self.kept_people[name] for name in sorted(self.kept_people)]
 

@@ -14,7 +14,7 @@ from gateway.domain.meters import Account, Meter, SwitchKind
 from gateway.domain.readings import Billing, Quality, Reading, Source
 from gateway.domain.records import DaySum, LatestItem, OutboxClass, OutboxRow, OutboxSize, OutboxState, StoredEvent, StoredReading
 from gateway.domain.schemes import Completeness, Scheme, Slot, SlotState, Tally
-from gateway.domain.supply import SIGNS, Command
+from gateway.domain.supply import SIGNS, Command, CommandState, Verb
 from gateway.services.ports import Duplicate, Tx, Unavailable
 from tests.gateway.services.memory_bank import MemoryBank
 from tests.gateway.services.memory_debit import MemoryDebit
@@ -134,6 +134,9 @@ class MemoryTx(MemoryMoney, MemorySupply, MemoryUplink, MemoryBank, MemoryNonces
             for c in self.kept_commands.values()
             if not c.final and (line is None or c.line == line) and (meter is None or c.meter == meter)
         ]
+
+    def queued_cuts(self) -> Sequence[Command]:
+        return [c for c in self.open_commands() if (c.verb, c.state, c.attempts) == (Verb.CUT, CommandState.QUEUED, 0)]
 
     def last_command(self, meter: str) -> Command | None:
         return next((c for c in reversed(self.kept_commands.values()) if c.meter == meter and c.verb not in SIGNS), None)

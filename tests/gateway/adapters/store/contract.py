@@ -27,6 +27,7 @@ from tests.gateway.adapters.store import rows
 from tests.gateway.adapters.store.bank_contract import BankContract
 from tests.gateway.adapters.store.billing_contract import BillingContract
 from tests.gateway.adapters.store.debit_contract import DebitContract
+from tests.gateway.adapters.store.import_contract import ImportContract
 from tests.gateway.adapters.store.nonce_contract import NonceContract
 from tests.gateway.adapters.store.rows import NOW_MS, entry
 from tests.gateway.adapters.store.supply_contract import SupplyContract
@@ -315,6 +316,13 @@ class CommandsContract:
         command = replace(rows.COMMAND, state=state)
         store.write_now(lambda tx: tx.add_command(command))
         assert store.read_now(lambda tx: tx.open_commands()) == ([] if command.final else [command])
+
+    @pytest.mark.parametrize("state", CommandState)
+    def test_a_queued_cut_is_one_that_was_never_sent(self, store: Store, state: CommandState) -> None:
+        made = replace(rows.COMMAND, state=state, verb=Verb.CUT, attempts=0)
+        others = replace(made, id="sent", attempts=1), replace(made, id="restore", verb=Verb.RESTORE)
+        store.write_now(lambda tx: [tx.add_command(each) for each in (made, *others)])
+        assert store.read_now(lambda tx: tx.queued_cuts()) == ([made] if state is CommandState.QUEUED else [])
 
     def test_open_oldest_first_by_line_and_meter_and_the_last_of_a_meter(self, store: Store) -> None:
         def command(ident: str, meter: str, line: str, state: CommandState = CommandState.QUEUED) -> Command:
@@ -718,5 +726,6 @@ class StoreContract(
     BankContract,
     NonceContract,
     UplinkContract,
+    ImportContract,
 ):
     """All of it."""

@@ -172,6 +172,8 @@ class PeopleContract:
         store.write_now(ask)
         assert store.read_now(lambda tx: tx.approvals(9)) == [ASKED, rows.APPROVAL]
         assert store.read_now(lambda tx: (tx.approvals(9, asked=True), tx.approvals(1))) == ([ASKED], [ASKED])
+        counted = [(9, "", ""), (0, "", ""), (9, ASKED.act, ASKED.asked_by), (9, "other", ASKED.asked_by), (9, ASKED.act, "other")]
+        assert [store.read_now(lambda tx, of=of: tx.count_asked(*of)) for of in counted] == [1, 0, 1, 0, 0]
         with pytest.raises(Duplicate):
             store.write_now(lambda tx: tx.add_approval(replace(ASKED, act="other")))
         with pytest.raises(Exception, match=NOT_SO):
