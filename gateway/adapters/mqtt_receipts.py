@@ -49,7 +49,7 @@ class Receipts:
         self._client, self._most, self._answer_s = client, most, answer_s
         self._open: dict[int, tuple[_Call, int] | None] = {}
         self._calls: set[asyncio.Future[None]] = set()
-        self._turn, self._patient, self._room = asyncio.Lock(), asyncio.Lock(), asyncio.Event()
+        self._turn, self._patient, self._hasty, self._room = asyncio.Lock(), asyncio.Lock(), asyncio.Lock(), asyncio.Event()
         self._theirs: Any = client.on_publish
         client.on_publish = self._on_publish
 
@@ -63,14 +63,14 @@ class Receipts:
         patient: bool = False,
     ) -> list[Answer]:
         """Hands `count` messages over in their order (QoS 1) and returns the broker's answer to each. patient: calls that are not
-        may go in between. ConnectionError once there is no connection."""
+        may go in between; of either kind the first that was called goes first. ConnectionError once there is no connection."""
         loop = asyncio.get_running_loop()
         late = TimeoutError(f"no acknowledgement within {self._answer_s:g} s")
         call = _Call([late] * count, count, loop.time(), loop.create_future())
         self._calls.add(call.done)
         mids: list[int] = []
         try:
-            async with self._patient if patient else contextlib.nullcontext():
+            async with self._patient if patient else self._hasty:
                 for n, (topic, payload) in enumerate(messages):
                     if len(self._open) >= self._most and not await self._has_room(call):
                         return call.answers

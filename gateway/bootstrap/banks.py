@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -13,15 +14,19 @@ from gateway.adapters.bank_key_files import ed25519_file, ed25519_key, hmac_key,
 from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
 from gateway.adapters.http.bank_gate import BankGate, Banks, KnownBank, KnownKey
 from gateway.adapters.http.bank_topups import TakeTopUp
-from gateway.adapters.http.reads import Reads
-from gateway.adapters.http.server import Listener, Tls
+from gateway.adapters.http.server import Listener
+from gateway.adapters.http.tls import Tls
 from gateway.adapters.identity import Identity
+from gateway.domain.bank_terms import SCOPES
 from gateway.domain.nonces import Claim
+from gateway.domain.records import Payment
+from gateway.services.accepted_now import accepted_now
 from gateway.services.apply_topup import MOST_BALANCE_MICRO, masked
-from gateway.services.ports import Tx
+from gateway.services.ports import Site, Tx
+from gateway.services.seal_receipt import seal_receipt
 from gateway.services.spend_nonce import spend
 from gateway.settings import Settings, SettingsError, secret_file
-from gateway.settings.bank import PartnerKey
+from gateway.settings.bank import Partner, PartnerKey
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -33,6 +38,13 @@ class Books(Protocol):
     @property
     def settings(self) -> Settings: ...
     async def write(self, usecase: Callable[[Tx], T]) -> T: ...
+
+
+class House(Books, Protocol):
+    """A running gateway."""
+
+    async def read(self, query: Callable[[Tx], T]) -> T: ...
+    def site(self) -> Site: ...
 
 
 def banks_of(settings: Settings, folder: Path) -> Banks:
@@ -53,16 +65,30 @@ def banks_of(settings: Settings, folder: Path) -> Banks:
         )
         for partner in bank.partner
     }
-    return Banks(bank.zone, bank.public_url if bank.signatures == "required" else None, known, keys)
+    proxies = [ip_network(each) for each in bank.proxies]
+    return Banks(bank.zone, bank.public_url if bank.signatures == "required" else None, known, keys, proxies)
 
 
 def examine_banks(settings: Settings, folder: Path) -> list[str]:
-    """What is wrong with the banks' keys, a sentence each, for `check`."""
+    """What is wrong with the banks' keys and with our own certificate for them, a sentence each, for `check`."""
+    tls = bank_tls(settings, folder)
+    errors = [] if tls is None else [f"bank: {text}" for text in tls.faults()]
     try:
         banks_of(settings, folder)
     except SettingsError as wrong:
-        return wrong.errors
-    return []
+        errors += wrong.errors
+    return errors
+
+
+def bank_notices(settings: Settings) -> list[str]:
+    """What stands in the file and may not be meant so, for `check`."""
+    rest = sorted(SCOPES - {*Partner.model_fields["scopes"].default})
+    keyed = any(partner.key for partner in settings.bank.partner) and settings.bank.signatures == "off"
+    return ['bank: signatures = "off", so nobody is asked for the keys that its partners have'] * keyed + [
+        f"bank.partner {partner.id}: names no scopes, so it may not {', '.join(rest)}"
+        for partner in settings.bank.partner
+        if "scopes" not in partner.model_fields_set
+    ]
 
 
 def _key(bank: str, entry: PartnerKey, folder: Path) -> KnownKey:
@@ -74,7 +100,7 @@ def _key(bank: str, entry: PartnerKey, folder: Path) -> KnownKey:
             key = sm2_key(entry.kid, entry.public or "")
         else:
             key = ed25519_file(entry.kid, path) if entry.public is None else ed25519_key(entry.kid, entry.public)
-        return KnownKey(bank, key, *entry.span_ms)
+        return KnownKey(bank, key, *entry.span_ms, entry.own_scopes)
     except SettingsError:
         raise
     except ValueError as wrong:
@@ -110,11 +136,29 @@ def gate_of(books: Books, folder: Path, identity: Identity, now_ms: Callable[[],
 
 
 def hang_banks(
-    app: FastAPI, read: Reads, gate: BankGate, topup: TakeTopUp, held: Callable[[], str | None], now_ms: Callable[[], int]
+    app: FastAPI, house: House, gate: BankGate, topup: TakeTopUp, held: Callable[[], str | None], now_ms: Callable[[], int]
 ) -> None:
     """The routes of /bank/v1. held: why no money is taken now."""
-    cases = BankUseCases(topup, read, held)
-    app.include_router(BankApi(cases, BankTerms(MOST_BALANCE_MICRO, masked), gate, now_ms).router())
+
+    async def seal(payment: Payment) -> Payment:
+        return await house.write(lambda tx: seal_receipt(tx, payment, house.site()))
+
+    cases = BankUseCases(topup, house.read, held, seal)
+    app.include_router(BankApi(cases, BankTerms(MOST_BALANCE_MICRO, masked, accepted_now), gate, now_ms).router())
+
+
+def bank_tls(settings: Settings, folder: Path) -> Tls | None:
+    """What secures the banks' own listener; None where nothing does."""
+    bank = settings.bank
+    if bank.certificate is None or bank.key is None or bank.listen is None or not bank.enabled:
+        return None
+    return Tls(folder / bank.certificate, folder / bank.key, None if bank.client_ca is None else folder / bank.client_ca)
+
+
+def ended_bank_tls(settings: Settings, folder: Path, now_ms: int) -> list[str]:
+    """Certificates out of their time: `check` and a reload refuse them; a start lives with them, for lights must come back."""
+    tls = bank_tls(settings, folder)
+    return [] if tls is None else [f"bank: {text}" for text in tls.out_of_time(now_ms)]
 
 
 def bank_listener(settings: Settings, folder: Path, app: Callable[[], FastAPI]) -> Listener | None:
@@ -123,8 +167,4 @@ def bank_listener(settings: Settings, folder: Path, app: Callable[[], FastAPI]) 
     if bank.listen is None or not bank.enabled:
         return None
     host, _, port = bank.listen.rpartition(":")
-    tls = None
-    if bank.certificate is not None and bank.key is not None:
-        ca = None if bank.client_ca is None else folder / bank.client_ca
-        tls = Tls(folder / bank.certificate, folder / bank.key, ca)
-    return Listener(app(), host.strip("[]"), int(port), tls=tls)
+    return Listener(app(), host.strip("[]"), int(port), tls=bank_tls(settings, folder))

@@ -33,18 +33,20 @@ from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
 from gateway.adapters.http.people_api import PeopleApi
 from gateway.adapters.http.reopen_api import ReopenApi
 from gateway.adapters.http.stream import Stream
-from gateway.adapters.identity import identity_of
+from gateway.adapters.identity import Identity, identity_of
 from gateway.adapters.store import Store, StoreError, lock
 from gateway.adapters.uplink_keyring import KeyRing
 from gateway.bootstrap.archive import archive_of, site_of
 from gateway.bootstrap.centre import Keys
 from gateway.bootstrap.counter import hang_counter
 from gateway.bootstrap.crew import Crew
+from gateway.bootstrap.emergency_credit import hang_credit
 from gateway.bootstrap.examine import CannotStart, passwords_of, store_url
 from gateway.bootstrap.filings import Merged, Stored
 from gateway.bootstrap.imports import Imports
 from gateway.bootstrap.life import Life, standing
 from gateway.bootstrap.lines import Before, build_lines
+from gateway.bootstrap.own_key import hang_own_key
 from gateway.bootstrap.people import People, random_token
 from gateway.bootstrap.reach import TOKEN
 from gateway.bootstrap.reopening import reopen_cases
@@ -94,7 +96,7 @@ class ByHand:
             raise Taken(str(taken)) from None
         try:
             self._passwords = passwords_of(settings, folder)
-            self._identity = identity_of(folder / settings.gateway.data)
+            self.identity = identity_of(folder / settings.gateway.data)
             self.store = self._open.enter_context(Store.open(store_url(settings, folder)))
             self._people = People(self.store, folder / settings.gateway.data / settings.http.token_file, self.clock.now_ms)
             self.stored, self._merged = standing(self.store, settings, folder)
@@ -162,7 +164,7 @@ class ByHand:
     def _site(self) -> Site:
         """Nobody listens to a bank here, so no way to top up is alive (F2)."""
         why = "no gateway runs here that could take money"
-        return replace(site_of(self.settings, self._trust), path_alive=False, path_why=why, seal=self._identity.seal)
+        return replace(site_of(self.settings, self._trust), path_alive=False, path_why=why, seal=self.identity.seal)
 
     def _application(self, console: Person) -> FastAPI:
         """The operator's and the bank's interface, for our own verb alone. console: who acts where no token names a user."""
@@ -177,8 +179,10 @@ class ByHand:
         app.include_router(LifeApi(life, auth).router())
         app.include_router(ArchiveApi(Imports(self, life), auth).router())
         app.include_router(KeysApi(Keys(self, KeyRing()).cases(), auth).router())
+        hang_own_key(app, self, self.folder / self.filed.gateway.data, auth)
         hang_two_people(app, self, self.store.read, auth)
         hang_counter(app, self, self.settings.bank.zone, auth)
+        hang_credit(app, self, self.store.read, auth)
         reopening = reopen_cases(self.store, self.settings.bank.zone, self._site, now_ms, lambda why: None)
         app.include_router(ReopenApi(reopening, auth).router())
         return app
@@ -186,6 +190,10 @@ class ByHand:
     async def _order(self, order: SupplyOrder) -> SupplyAnswer:
         site, now_ms = self._site(), self.clock.now_ms()
         return await self._act(lambda tx: order_supply(tx, order, site, now_ms), lambda tx: [order.meter])
+
+    def take_identity(self, identity: Identity) -> None:
+        """What signs from now on."""
+        self.identity = identity
 
     def site(self) -> Site:
         """As the acts need it."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a gateway named by its URL is asked without what reads conf
 TIMEOUT_S = 10
 """The gateway answers within 5 s (contract.md 3)."""
 
-FILE, FILE_WITHIN_S = "/api/v1/archive/", 120
+FILES, FILE_WITHIN_S = ("/api/v1/archive/", "/api/v1/rules/"), 120
 """A file of 10,000 tables is taken over in some 10 s on a quiet machine."""
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The gateway's TOML file.")]
@@ -52,7 +52,7 @@ class GatewayClient:
     ) -> tuple[int, dict[str, object]]:
         """Status and JSON object of the answer. Failure when nobody answers."""
         try:
-            timeout_s = FILE_WITHIN_S if path.startswith(FILE) else TIMEOUT_S
+            timeout_s = FILE_WITHIN_S if path.startswith(FILES) else TIMEOUT_S
             answer = self._http.request(method, path, json=json, headers=headers, timeout=timeout_s)
             body = answer.json()
         except (httpx2.HTTPError, ValueError) as problem:

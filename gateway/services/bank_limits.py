@@ -6,7 +6,7 @@ from gateway.domain import ledger
 from gateway.domain.bank_terms import Limits, PartnerTerms
 from gateway.domain.records import Counted, Payment
 from gateway.domain.requests import TopUp
-from gateway.domain.units import format_money
+from gateway.domain.units import DECIMALS, format_money
 from gateway.services.ports import Tx
 
 NO_LIMITS = Limits()
@@ -56,7 +56,8 @@ def _over(tx: Tx, topup: TopUp, limits: Limits, of: str, channel: str) -> tuple[
     least, most = limits.least_micro or 0, limits.payment_micro
     if micro < least or (most is not None and micro > most):
         upto = "" if most is None else f" to {format_money(most, currency)}"
-        return "amount_out_of_range", f"a payment through {of} is {format_money(least, currency)}{upto} {currency}"
+        lowest = max(least, int(10 ** (6 - DECIMALS[currency])))
+        return "amount_out_of_range", f"a payment through {of} is {format_money(lowest, currency)}{upto} {currency}"
     bank, day = topup.identity.bank, topup.accounting_date.isoformat()
     if limits.account_day_micro is not None or limits.account_day_count is not None:
         taken = tx.account_taken(bank, day, topup.account, currency)

@@ -6,6 +6,7 @@ from gateway.domain.bank_acts import Reversal, ReversalOutcome
 from gateway.domain.nonces import Claim
 from gateway.services.ports import Site, Tx
 from gateway.services.reverse_topup import reverse_topup
+from gateway.services.seal_receipt import with_seal
 from gateway.services.spend_nonce import once
 
 
@@ -19,4 +20,4 @@ def take_reversal(tx: Tx, reversal: Reversal, claim: Claim | None, site: Site, n
         asked = (payment.amount_micro, payment.currency) == (reversal.amount_micro, reversal.currency)
         return asked and tx.bank_reversal(reversal.identity) is not None
 
-    return once(tx, claim, now_ms, known, lambda: reverse_topup(tx, reversal, site, now_ms))
+    return with_seal(tx, once(tx, claim, now_ms, known, lambda: reverse_topup(tx, reversal, site, now_ms)), site)

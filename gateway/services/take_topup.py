@@ -8,6 +8,7 @@ from gateway.domain.nonces import Claim
 from gateway.domain.requests import TopUp
 from gateway.services.apply_topup import apply_topup
 from gateway.services.ports import Foreseen, Site, TopUpOutcome, Tx
+from gateway.services.seal_receipt import with_seal
 from gateway.services.spend_nonce import once
 
 
@@ -21,11 +22,9 @@ def take_topup(tx: Tx, topup: TopUp, claim: Claim | None, site: Site, now_ms: in
         content = payment.account, payment.amount_micro, payment.currency
         return content == (topup.account, topup.amount_micro, topup.currency)
 
-    return once(tx, claim, now_ms, known, lambda: apply_topup(tx, topup, site, now_ms))
+    return with_seal(tx, once(tx, claim, now_ms, known, lambda: apply_topup(tx, topup, site, now_ms)), site)
 
 
-def taking(
-    topup: TopUp, claim: Claim | None, site: Callable[[], Site], now_ms: Callable[[], int]
-) -> Foreseen[TopUpOutcome]:
+def taking(topup: TopUp, claim: Claim | None, site: Callable[[], Site], now_ms: Callable[[], int]) -> Foreseen[TopUpOutcome]:
     """`take_topup` as a use case for the store, at the site and the time of when it runs."""
     return Foreseen(lambda tx: take_topup(tx, topup, claim, site(), now_ms()), topup.identity, claim)

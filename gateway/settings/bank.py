@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -18,6 +19,9 @@ from gateway.settings.words import Currency, Id, Listen, Service, Table, Zone
 
 MOST_PARTNERS, MOST_KEYS = 1000, 16
 """Of a file; and keys of a partner: the one in use, the next, and those of its machines."""
+
+MOST_PROXIES = 64
+"""Of one gateway; each call of a bank is held against all of them."""
 
 PER_SECOND, PER_MINUTE = 200, 6000
 """What a bank may ask by default: a day's payments of a large city in an hour; the store takes a thousand a second."""
@@ -48,17 +52,26 @@ def _public_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is no address and no network; write one like 10.0.0.7 or 10.0.0.0/24") from None
+
+
 def _minute(text: str) -> int:
     return int(text[:2]) * 60 + int(text[3:5])
 
 
 Money = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,8})\.[0-9]{2}$")]
+Scopes = Annotated[list[Literal["query", "topup", "reversal", "refund", "reconcile", "settle"]], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 class PartnerKey(Table):
     """A key that a bank signs with. ed25519: public (x of its JWK) or file (PEM). hmac-sha256: file, of mode 0600, with 32 bytes or
-    more in hex. sm2-sm3: public, in hex. from, until: when it may be used; several may be valid at once, while they change."""
+    more in hex. sm2-sm3: public, in hex. from, until: when it may be used; several may be valid at once, while they change.
+    scopes: what it may, where that is not what its bank may."""
 
     kid: Id
     algorithm: Literal["ed25519", "hmac-sha256", "sm2-sm3"] = "ed25519"
@@ -66,6 +79,7 @@ class PartnerKey(Table):
     file: str | None = None
     begins: Annotated[AwareDatetime | None, Field(alias="from")] = None
     until: AwareDatetime | None = None
+    scopes: Scopes | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -86,6 +100,11 @@ class PartnerKey(Table):
         """When it may be used: [from, until) in UTC ms; None for ever."""
         begin = 0 if self.begins is None else int(self.begins.timestamp() * 1000)
         return begin, None if self.until is None else int(self.until.timestamp() * 1000)
+
+    @property
+    def own_scopes(self) -> frozenset[str] | None:
+        """What it may by itself; None for what its bank may."""
+        return None if self.scopes is None else frozenset(self.scopes)
 
 
 class PartnerLimits(Table):
@@ -114,9 +133,7 @@ class Partner(Table):
     the most it may owe us. client_certificate: a name in the certificate that it has to show, where the listener asks for one."""
 
     id: Id
-    scopes: Annotated[list[Literal["query", "topup", "reversal", "refund", "reconcile", "settle"]], Field(min_length=1)] = [
-        *("query", "topup", "reversal")
-    ]
+    scopes: Scopes = ["query", "topup", "reversal"]
     key: Annotated[list[PartnerKey], Field(max_length=MOST_KEYS)] = []
     zone: Zone | None = None
     currency: Currency = "CNY"
@@ -154,7 +171,8 @@ class Partner(Table):
 
 class Bank(WaysToPay):
     """The banks' interface. signatures: `required` as soon as a partner has a key; `off` only on loopback. public_url: where banks
-    call, as they sign it. listen: a listener of its own; certificate and key make it TLS, client_ca asks banks for theirs."""
+    call, as they sign it. listen: a listener of its own; certificate and key make it TLS, client_ca asks banks for theirs.
+    proxies: addresses or networks whose x-forwarded-for is believed, when wrong signatures are counted by where they come from."""
 
     signatures: Literal["off", "required"] = "off"
     zone: Zone = "Asia/Shanghai"
@@ -163,6 +181,7 @@ class Bank(WaysToPay):
     certificate: str | None = None
     key: str | None = None
     client_ca: str | None = None
+    proxies: Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=MOST_PROXIES)] = []
     partner: Annotated[list[Partner], Field(max_length=MOST_PARTNERS)] = []
     iso8583: Annotated[list[Iso8583], Field(max_length=MOST_PARTNERS)] = []
 

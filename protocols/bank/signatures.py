@@ -291,7 +291,12 @@ def _in_time(kid: str, stated: Mapping[str, object], now_s: int) -> Checked:
 
 def digest_of(body: bytes, name: str = "sha-256") -> str:
     """The content-digest of a body."""
-    return f"{name}=:{binascii.b2a_base64(_HASHES[name](body).digest(), newline=False).decode()}:"
+    return digest_as(_HASHES[name](body).digest(), name)
+
+
+def digest_as(hashed: bytes, name: str = "sha-256") -> str:
+    """The content-digest of a body of which the hash is known."""
+    return f"{name}=:{binascii.b2a_base64(hashed, newline=False).decode()}:"
 
 
 def sign_request(
@@ -327,17 +332,17 @@ def sign_request(
 def sign_response(
     status: int,
     content_type: str,
-    body: bytes,
+    body: bytes | str,
     request: Request,
     kid: str,
     key: Ed25519PrivateKey,
     created_s: int,
 ) -> list[tuple[str, str]]:
-    """The headers that sign an answer, bound to the request it answers (RFC 9421 section 2.4).
+    """The headers that sign an answer, bound to the request it answers (RFC 9421 section 2.4). body: or its content-digest.
 
     Written out here because it is always the same five or six lines; the library checks it in the tests.
     """
-    digest = digest_of(body)
+    digest = body if isinstance(body, str) else digest_of(body)
     lines = [
         ('"@status"', str(status)),
         ('"content-type"', content_type),

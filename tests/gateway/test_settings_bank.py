@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.bootstrap.banks import banks_of, examine_banks
+from gateway.bootstrap.banks import bank_notices, banks_of, examine_banks
 from gateway.domain.bank_terms import Limits, PartnerTerms, SerialScope
 from protocols.bank.signatures import Algorithm
 from tests.gateway.test_settings import GOOD, errors, settings
@@ -29,6 +29,9 @@ def test_a_bank_with_a_key_wants_signatures(tmp_path: Path) -> None:
     assert banks.banks["north"].scopes == {"query", "topup", "reversal"}
     key = banks.keys["north-1"]
     assert (key.bank, key.key.algorithm, key.begins_ms, key.until_ms) == ("north", Algorithm.ED25519, 0, None)
+    assert key.scopes is None
+    own = settings(tmp_path, GOOD + BANK + NORTH + 'scopes = ["settle"]\n')
+    assert banks_of(own, tmp_path).keys["north-1"].scopes == frozenset({"settle"})
 
 
 def test_without_banks_signatures_are_off(tmp_path: Path) -> None:
@@ -160,3 +163,18 @@ def test_a_banks_day(cut_over_min: int, at: str, day: str) -> None:
 def test_a_banks_hours(window: tuple[int, int], minute: int, open_: bool) -> None:
     midnight_ms = 1_795_190_400_000
     assert PartnerTerms("b", no_trade=window).trades(midnight_ms + minute * 60_000) is open_
+
+
+def test_proxies_are_addresses_or_networks(tmp_path: Path) -> None:
+    found = settings(tmp_path, GOOD + '[bank]\nproxies = ["10.0.0.7", "2001:db8::/32"]\n')
+    assert [str(each) for each in banks_of(found, tmp_path).proxies] == ["10.0.0.7/32", "2001:db8::/32"]
+    for wrong in ("proxy.example", "10.0.0.7/8", "10.0.0.0/33"):
+        assert "is no address and no network" in errors(tmp_path, GOOD + f'[bank]\nproxies = ["{wrong}"]\n')[0]
+
+
+def test_what_may_not_be_meant_so_is_told(tmp_path: Path) -> None:
+    few = settings(tmp_path, GOOD + BANK + NORTH)
+    assert bank_notices(few) == ["bank.partner north: names no scopes, so it may not reconcile, refund, settle"]
+    north = NORTH.replace('"north"\n', '"north"\nscopes = ["query"]\n', 1)
+    said = settings(tmp_path, GOOD + f'[bank]\nsignatures = "off"\n{north}')
+    assert bank_notices(said) == ['bank: signatures = "off", so nobody is asked for the keys that its partners have']

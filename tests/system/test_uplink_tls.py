@@ -8,6 +8,7 @@ import random
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from structlog.testing import capture_logs
 
 from gateway.adapters import mqtt_session
 from gateway.adapters.certificates import days_left, problems
-from gateway.adapters.mqtt_session import Broker, MqttSession, NotTaken
+from gateway.adapters.mqtt_session import Broker, MqttSession, NotTaken, Tls
 from tests.system.shipped_broker import Authority, Shipped, stranger
 
 WITHIN_S = 20
@@ -92,13 +93,53 @@ async def test_nobody_comes_in_without_a_certificate_of_the_authority(
         wire.sendall(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00")
         if not wire.recv(1):
             raise ConnectionResetError
-    for tls in (foreign, expired):
-        made = MqttSession(broker.address(tls), "A", filters=(), rng=random.Random(1))
-        running = asyncio.create_task(made.run())
-        await asyncio.sleep(2.5)
-        assert made.connections == 0 and made.attempts >= 1
-        running.cancel()
-        await asyncio.wait((running,))
+    for tls, says in (
+        (foreign, "it does not know the authority that issued our certificate"),
+        (expired, "it says that our certificate has ended"),
+        (Tls(foreign.ca), "it wants to see a certificate, and we have none"),
+        (None, "it hung up without an answer; do TLS and the port agree?"),
+    ):
+        made = MqttSession(Broker(port=broker.port, tls=tls), "A", filters=(), rng=random.Random(1))
+        with capture_logs() as logs:
+            running = asyncio.create_task(made.run())
+            await asyncio.sleep(2.5)
+            assert made.connections == 0 and made.attempts >= 1
+            running.cancel()
+            await asyncio.wait((running,))
+        assert [log["event"] for log in logs] == [f"the MQTT broker {made._broker} is gone ({says}); trying again until it is back"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    (
+        ("foreign", "its certificate is not to be trusted: unable to get local issuer certificate"),
+        ("ended", "its certificate is not to be trusted: certificate has expired"),
+        ("another", "its certificate is not to be trusted: Hostname mismatch"),
+    ),
+)
+async def test_a_broker_that_is_not_the_one_it_should_be_hears_nothing(
+    tmp_path: Path, mosquitto: str, authority: Authority, wrong: str, says: str
+) -> None:
+    """Neither its messages nor its certificate tell it who we are: the way ends before we have said a word."""
+    issuer = Authority.new("somebody else") if wrong == "foreign" else authority
+    broker = Shipped(tmp_path / "broker", mosquitto, authority)
+    issuer.issue(broker.folder, "broker", days=-1 if wrong == "ended" else 90)
+    (broker.folder / "ca.crt").write_bytes(authority.pem())
+    broker.start()
+    own = replace(broker.address(authority.issue(tmp_path / "A", "A")), host="127.1" if wrong == "another" else "localhost")
+    made = MqttSession(own, "A", filters=(), rng=random.Random(1))
+    try:
+        with capture_logs() as logs:
+            running = asyncio.create_task(made.run())
+            await asyncio.sleep(2.5)
+            running.cancel()
+            await asyncio.wait((running,))
+    finally:
+        broker.kill()
+    assert made.connections == 0 and made.attempts >= 2
+    [told] = [str(log["event"]) for log in logs]
+    assert says in told and told.endswith("trying again until it is back")
+    assert "New client connected" not in broker.said()
 
 
 async def test_a_renewed_certificate_is_taken_over_and_a_broken_one_is_not(

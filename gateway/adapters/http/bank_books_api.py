@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.adapters.http.bank_answers import MERITS, Answers, sending
 from gateway.adapters.http.bank_caller import BankCaller, caller_of
 from gateway.adapters.http.bank_forms import (
     Day,
@@ -122,12 +123,15 @@ class BankBooksApi:
 
     def hang(self, router: APIRouter) -> None:
         """The routes, onto a router of bank_gate."""
-        _post(router, "/quotes", self.quote, QuoteForm, {200: {"model": QuoteView}})
-        taken: dict[int | str, dict[str, object]] = {200: {"model": ReversalView}, 202: {"model": ReversalView}}
+        _post(router, "/quotes", self.quote, QuoteForm, {200: {"model": QuoteView}, **sending(*MERITS, "not_open")})
+        undone = sending("delivered", "day_closed")
+        taken: Answers = {200: {"model": ReversalView}, 202: {"model": ReversalView}, **undone}
         _post(router, "/topups/{serial}/reversal", self.reverse, ReversalForm, taken)
         _post(router, "/topups/{accounting_date}/{serial}/reversal", self.reverse_of_day, ReversalForm, taken)
-        _post(router, "/refunds", self.refund, RefundForm, {202: {"model": RefundView}, 200: {"model": RefundView}}, 202)
-        settled: dict[int | str, dict[str, object]] = {201: {"model": SettlementView}, 200: {"model": SettlementView}}
+        why = ("not_found", "serial_conflict", "reversed", "delivered", "day_closed", "currency_mismatch", "amount_out_of_range")
+        given: Answers = {202: {"model": RefundView}, 200: {"model": RefundView}, **sending(*why)}
+        _post(router, "/refunds", self.refund, RefundForm, given, 202)
+        settled: Answers = {201: {"model": SettlementView}, 200: {"model": SettlementView}, **sending("serial_conflict")}
         _post(router, "/settlements", self.settle, SettlementForm, settled, 201)
 
     async def quote(self, request: Request) -> Response:
@@ -250,7 +254,7 @@ def _post(
     path: str,
     handler: Callable[..., Awaitable[Response]],
     form: type[BaseModel],
-    answers: dict[int | str, dict[str, object]],
+    answers: Answers,
     status: int = 200,
 ) -> None:
     schema = {"requestBody": {"required": True, "content": {"application/json": {"schema": form.model_json_schema()}}}}

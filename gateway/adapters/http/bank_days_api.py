@@ -12,14 +12,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
+from gateway.adapters.http.bank_answers import SIGNED, Answers, asking, problems, sending
 from gateway.adapters.http.bank_books_api import who
 from gateway.adapters.http.bank_caller import BankCaller, caller_of
 from gateway.adapters.http.bank_forms import Day, ResolutionForm, day_of
-from gateway.adapters.http.bank_spool import Spooled, spool
+from gateway.adapters.http.bank_spool import FileResponse, Spooled, spool, spool_out
 from gateway.adapters.http.body import checked, read_object
-from gateway.adapters.http.problems import Problem
+from gateway.adapters.http.problems import Problem, unavailable
 from gateway.adapters.http.reads import Reads
 from gateway.adapters.http.views import as_json, rfc3339
 from gateway.domain.bank_terms import RECONCILE
@@ -41,10 +42,15 @@ LINES = 2_000
 MOST_SIGNED = 2 * AT_ONCE
 """Of a statement that is answered in one piece: what was booked since it was counted is in it too."""
 
+MOST_WRITING = 2
+"""Long statements that are being written to disk at one moment: each takes a third of a processor, for some ten seconds."""
+
+EXAMPLE = f"{HEADER}\n20261121-000001,A-0007,50.00,CNY,topup,,2026-11-21T10:15:00+08:00,app,\n#1,50.00\n"
+
 Limit = Annotated[int, Query(ge=1, le=10_000)]
 After = Annotated[int, Query(ge=0, le=10**9)]
 Version = Annotated[int | None, Query(ge=1, le=10**9)]
-Number = Annotated[int, Path(ge=1, le=10**9)]
+Number = Annotated[int, Path(ge=1, le=10**9, examples=[1])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +112,28 @@ class BankDaysApi:
     """The handlers."""
 
     def __init__(self, cases: DayUseCases) -> None:
-        self._cases, self._read = cases, cases.read
+        self._cases, self._read, self._writing = cases, cases.read, 0
 
     def hang(self, router: APIRouter) -> None:
         """The routes, onto a router of bank_gate."""
-        view: dict[int | str, dict[str, object]] = {200: {"model": DayView}}
+        view: Answers = {200: {"model": DayView}}
         of_day = "/reconciliations/{accounting_date}"
-        file = {"requestBody": {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+        file = {"requestBody": {"content": {"text/csv": {"schema": {"type": "string"}, "example": EXAMPLE}}}}
+        known = asking("invalid", "not_found")
+        compared = problems(*SIGNED, "media_type", "invalid", "not_found", "day_closed", "differences_open")
         router.add_api_route(
             of_day, self.upload, methods=["POST"], response_class=Response, openapi_extra=file,
-            responses={**view, 202: {"model": DayView}},
+            responses={**view, 202: {"model": DayView}, **compared},
         )  # fmt: skip
-        router.add_api_route(of_day, self.book, methods=["GET"], response_class=Response, responses=view)
-        csv: dict[int | str, dict[str, object]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+        router.add_api_route(of_day, self.book, methods=["GET"], response_class=Response, responses={**view, **known})
+        csv: Answers = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+        csv |= asking("invalid")
         router.add_api_route(f"{of_day}/statement", self.statement, methods=["GET"], response_class=Response, responses=csv)
         schema = {
             "requestBody": {"required": True, "content": {"application/json": {"schema": ResolutionForm.model_json_schema()}}}
         }
-        resolved: dict[int | str, dict[str, object]] = {200: {"model": DifferenceView}, 202: {"model": DifferenceView}}
+        why = sending("not_found", "day_closed", "serial_conflict", "delivered", "refused")
+        resolved: Answers = {200: {"model": DifferenceView}, 202: {"model": DifferenceView}, **why}
         router.add_api_route(
             f"{of_day}/differences/{{id}}/resolution", self.resolve, methods=["POST"], response_class=Response,
             openapi_extra=schema, responses=resolved,
@@ -169,10 +179,20 @@ class BankDaysApi:
         caller = await caller_of(request, RECONCILE, spend=True)
         count, _ = await self._read(lambda tx: tx.day_totals(caller.bank, day))
         headers = {"cache-control": "no-store"}
-        if count > AT_ONCE:  # too long to be kept, and so to be signed
-            return StreamingResponse(_streamed(self._read, caller.bank, day), 200, headers, "text/csv")
+        if count > AT_ONCE:
+            return FileResponse(await self._long(caller.bank, day), headers, "text/csv")
         page = await self._read(lambda tx: tx.day_lines(caller.bank, day, None, MOST_SIGNED))
         return Response("".join(write_day_file(line for _, line in page)), 200, headers, "text/csv")
+
+    async def _long(self, bank: str, day: str) -> Spooled:
+        """Too long for memory, and signed as a whole: it is on disk before its first byte leaves."""
+        if self._writing >= MOST_WRITING:
+            raise unavailable(f"{MOST_WRITING} long statements are being written; ask again in a minute")
+        self._writing += 1
+        try:
+            return await spool_out(_streamed(self._read, bank, day), self._cases.folder)
+        finally:
+            self._writing -= 1
 
     async def resolve(self, request: Request, accounting_date: Day, id: Number) -> Response:
         """Say what becomes of a difference: 202 until a second person says the same, or approves it; then 200."""

@@ -14,8 +14,8 @@ from gateway.domain.units import DECIMALS, parse_money
 _TOKEN = r"^[A-Za-z0-9._:-]{1,64}$"
 _MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 
-Serial = Annotated[str, Path(pattern=_TOKEN)]
-Day = Annotated[str, Path(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+Serial = Annotated[str, Path(pattern=_TOKEN, examples=["20261121-000001"])]
+Day = Annotated[str, Path(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2026-11-21"])]
 Institution = Annotated[str, Query(pattern=r"^[A-Za-z0-9._:-]{0,64}$")]
 Token = Annotated[StrictStr, Field(pattern=_TOKEN, examples=["R-20261121-000001"])]
 Amount = Annotated[StrictStr, Field(pattern=r"^(0|[1-9][0-9]{0,8})\.[0-9]{1,6}$", examples=["50.00"])]
@@ -51,7 +51,7 @@ class RefundForm(_Form):
     """Money of a payment is to go back. original_accounting_date: only of banks whose serials are unique within a day."""
 
     serial: Token
-    original_serial: Token
+    original_serial: StrictStr = Field(pattern=_TOKEN, examples=["20261121-000001"])
     original_accounting_date: DayText | None = None
     accounting_date: DayText
     amount: Amount

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,6 +21,8 @@ from starlette.responses import Response
 
 from gateway.adapters.http.bank_caller import BankCaller
 from gateway.adapters.http.bank_rates import BankRates
+from gateway.adapters.http.bank_spool import FileResponse
+from gateway.adapters.http.bank_wrong_signatures import Network, WrongSignatures, address_of
 from gateway.adapters.http.guard import wrong_part
 from gateway.adapters.http.problems import Problem, unavailable
 from gateway.adapters.http.server import CLIENT_NAMES
@@ -46,12 +48,13 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A key of a bank, and when it may be used: [begins_ms, until_ms) in UTC ms, None for ever."""
+    """A key of a bank, and when it may be used: [begins_ms, until_ms) in UTC ms, None for ever. scopes: None for the bank's own."""
 
     bank: str
     key: BankKey
     begins_ms: int = 0
     until_ms: int | None = None
+    scopes: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,13 @@ class KnownBank:
 @dataclass(frozen=True, slots=True)
 class Banks:
     """Everybody who may call. url: where banks call, as they sign it; None where signatures are off, and then the header x-bank
-    says which bank speaks. zone: of banks of which nothing is configured."""
+    says which bank speaks. zone: of banks of which nothing is configured. proxies: who is believed where a call comes from."""
 
     zone: str = "Asia/Shanghai"
     url: str | None = None
     banks: Mapping[str, KnownBank] = field(default_factory=dict)
     keys: Mapping[str, KnownKey] = field(default_factory=dict)
+    proxies: Sequence[Network] = ()
 
 
 async def _spend_nothing(claim: Claim) -> None:
@@ -99,7 +103,7 @@ class BankGate:
     ) -> None:
         self._banks, self._now_ms, self._spend, self._heard = banks, now_ms, spend, heard
         self.identity = identity
-        self._rates, self._steady_s = BankRates(), steady_s
+        self._rates, self._wrong, self._steady_s = BankRates(), WrongSignatures(), steady_s
 
     async def admit(self, request: Request, scope: str, *, spend: bool) -> BankCaller:
         """bank_caller.BankDoor. A call that is refused for its rate has used nothing up."""
@@ -109,7 +113,7 @@ class BankGate:
         if known is not None:
             self._may_come(known, request)
         if scope not in caller.scopes:
-            raise Problem("forbidden", f"bank {caller.bank} may not {scope} here; it may {', '.join(sorted(caller.scopes))}")
+            raise _not_among_its_scopes(caller, scope)
         if known is not None:
             wait_s = self._rates.take(caller.bank, known.per_second, known.per_minute, self._steady_s())
             if wait_s:
@@ -134,7 +138,9 @@ class BankGate:
             response = problem.response()
         except RequestValidationError as wrong:
             response = wrong_part(wrong).response()
-        except Unavailable:
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                log.error("http_failed", path=request.url.path, method=request.method, exc_info=error)
             response = unavailable().response()
         return self._sealed(request, response)
 
@@ -149,11 +155,16 @@ class BankGate:
         return BankCaller(bank, "", SCOPES if known is None else known.scopes, terms)
 
     def _signed(self, request: Request, banks: Banks) -> BankCaller:
-        now_ms = self._now_ms()
+        now_ms, steady_s = self._now_ms(), self._steady_s()
         signed = request.state.bank_request = _as_signed(request, banks.url or "")
+        host, named = address_of(request, banks.proxies), None
 
         def key_of(kid: str) -> BankKey | None:
+            nonlocal named
             known = banks.keys.get(kid)
+            named = kid if known is not None else None
+            if wait_s := self._wrong.wait_s(host, named, known.bank if known is not None else None, steady_s):
+                raise _too_many(host, wait_s)
             if known is None or now_ms < known.begins_ms or (known.until_ms is not None and now_ms >= known.until_ms):
                 return None
             return known.key
@@ -163,11 +174,15 @@ class BankGate:
         except SignatureExpired as late:
             raise Problem("signature_expired", str(late), headers=ASKED) from None
         except BadSignature as bad:
+            if wait_s := self._wrong.wrong(host, named, steady_s):
+                raise _too_many(host, wait_s) from None
+            log.warning("bank_bad_signature", host=host, kid=named, path=request.url.path, text=str(bad))
             raise Problem("bad_signature", str(bad), headers=ASKED) from None
-        bank = banks.keys[checked.kid].bank
-        known = banks.banks[bank]
+        key = banks.keys[checked.kid]
+        bank, known = key.bank, banks.banks[key.bank]
+        self._wrong.right(host, bank)
         claim = Claim(checked.kid, checked.nonce, checked.expires_s * 1000)
-        return BankCaller(bank, checked.kid, known.scopes, known.terms, claim)
+        return BankCaller(bank, checked.kid, known.scopes if key.scopes is None else key.scopes, known.terms, claim)
 
     @staticmethod
     def _may_come(known: KnownBank, request: Request) -> None:
@@ -177,15 +192,26 @@ class BankGate:
 
     def _sealed(self, request: Request, response: Response) -> Response:
         url = self._banks().url
-        if self.identity is None or url is None or not hasattr(response, "body"):
+        if self.identity is None or url is None:
             return response
+        body = response.content_digest if isinstance(response, FileResponse) else bytes(response.body)
         asked = getattr(request.state, "bank_request", None) or _as_signed(request, url)
         kind = response.headers.get("content-type", "")
-        lines = sign_response(
-            response.status_code, kind, bytes(response.body), asked, self.identity.kid, self.identity.key, self._now_ms() // 1000
-        )
+        lines = sign_response(response.status_code, kind, body, asked, self.identity.kid, self.identity.key, self._now_ms() // 1000)
         response.raw_headers.extend((name.encode("latin-1"), value.encode("latin-1")) for name, value in lines)
         return response
+
+
+def _not_among_its_scopes(caller: BankCaller, scope: str) -> Problem:
+    has = ", ".join(sorted(caller.scopes))
+    table = f'[[bank.partner]] id = "{caller.bank}"' + (f', or kid = "{caller.key}" of it,' if caller.key else "")
+    detail = f'bank {caller.bank} lacks the scope "{scope}" here; it has {has} ({table} has scopes = [...] without it)'
+    return Problem("forbidden", detail, extra={"scope": scope})
+
+
+def _too_many(host: str, wait_s: int) -> Problem:
+    detail = f"too many wrong signatures came from {host}, or under this key: wait {wait_s} s"
+    return Problem("rate_limited", detail, headers={"retry-after": str(wait_s)})
 
 
 def _as_signed(request: Request, url: str) -> signatures.Request:

@@ -1,4 +1,4 @@
-"""A day's file on its way in: too long for memory, so it is written to disk as it comes, and read from there (contract.md 3)."""
+"""A day's file on its way in or out: too long for memory, so it is on disk before it is compared or signed (contract.md 3)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import asyncio
 import hashlib
 import mmap
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import StreamingResponse
 
 from gateway.adapters.http.problems import Problem, unavailable
+from protocols.bank.signatures import digest_as
 
 MOST_FILE_BYTES = 512 * 1024 * 1024
 """Some four million lines: more than any bank brings in a day to one gateway, and less than a small disk has."""
@@ -42,6 +44,49 @@ class Spooled:
 
     def close(self) -> None:
         self.file.close()
+
+
+class FileResponse(StreamingResponse):
+    """A file as an answer, with the digest that its signature covers."""
+
+    def __init__(self, file: Spooled, headers: Mapping[str, str], media_type: str) -> None:
+        self.content_digest = digest_as(bytes.fromhex(file.sha256))
+        super().__init__(_read(file), 200, {**headers, "content-length": str(file.size)}, media_type)
+
+
+async def _read(file: Spooled) -> AsyncIterator[bytes]:
+    try:
+        for chunk in file.chunks():
+            yield chunk
+    finally:
+        file.close()
+
+
+async def spool_out(parts: AsyncIterator[str], folder: Path) -> Spooled:
+    """What comes piece by piece, whole on disk. Problem `unavailable`: there is no room for it."""
+    try:
+        file = _nameless(folder)
+    except OSError:
+        raise _no_room() from None
+    try:
+        digest, size, lines = hashlib.sha256(), 0, 0
+        async for part in parts:
+            chunk = part.encode()
+            size, lines = size + len(chunk), lines + chunk.count(b"\n")
+            digest.update(chunk)
+            file.write(chunk)
+        file.flush()
+    except OSError:
+        file.close()
+        raise _no_room() from None
+    except BaseException:
+        file.close()
+        raise
+    return Spooled(file, size, lines, digest.hexdigest())
+
+
+def _no_room() -> Problem:
+    return unavailable("the file cannot be kept here now; ask for it again")
 
 
 async def spool(request: Request, folder: Path) -> Spooled:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.adapters.http.bank_answers import MERITS, Answers, asking, sending
 from gateway.adapters.http.bank_caller import BankCaller, caller_of
 from gateway.adapters.http.bank_gate import ASKED
 from gateway.adapters.http.body import checked, read_object
@@ -35,6 +36,10 @@ MOST_UNANSWERED = 1024
 
 TakeTopUp = Callable[[TopUp, Claim | None], Awaitable[TopUpOutcome]]
 """Post a payment under its nonce. Raises ports.InvalidField, MoneyHeld, NotOpen and Unavailable, and NonceUsed."""
+
+
+SealReceipt = Callable[[Payment], Awaitable[Payment]]
+"""A receipt that was booked before there was a key: signed, durably. Raises ports.Unavailable."""
 
 
 class TopUpForm(BaseModel):
@@ -67,30 +72,43 @@ class Envelope(BaseModel):
     reversal: dict[str, object] | None = None
 
 
+_RECEIPT = {
+    "account": "A-0007", "accounting_date": "2026-11-21", "amount": "50.00", "balance_after": "50.00", "bank": "demo",
+    "booked_at": "2026-11-21T04:00:00.000Z", "currency": "CNY", "fees": "0.00", "gateway": "gw-1", "holder": "L*****",
+    "institution": "", "next": "none", "receipt_no": "gw-1-0000000003", "serial": "20261121-000001", "to_credit": "50.00",
+    "to_debt": "0.00",
+}  # fmt: skip
+_ANSWER = {"receipt": _RECEIPT, "receipt_jws": "eyJhbGciOiJFZERTQSIs...", "payment": "posted", "delivery": "none"}
+SHOWN = {"application/json": {"examples": {"posted": {"summary": "Booked, and durable on disk", "value": _ANSWER}}}}
+
 BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": TopUpForm.model_json_schema()}}}}
 
-Serial = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
-AccountingDate = Annotated[date, Path()]
+Serial = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,64}$", examples=["20261121-000001"])]
+AccountingDate = Annotated[date, Path(examples=["2026-11-21"])]
 Institution = Annotated[str, Query(pattern=r"^[A-Za-z0-9._:-]{0,64}$")]
 
 
 class TopUpApi:
     """The handlers. held: why no money is taken now, None when it is."""
 
-    def __init__(self, take: TakeTopUp, read: Reads, held: Callable[[], str | None], now_ms: Callable[[], int]) -> None:
-        self._take, self._read, self._held, self._now_ms = take, read, held, now_ms
+    def __init__(
+        self, take: TakeTopUp, read: Reads, held: Callable[[], str | None], now_ms: Callable[[], int], seal: SealReceipt
+    ) -> None:
+        self._take, self._read, self._held, self._now_ms, self._seal = take, read, held, now_ms, seal
         self._running: Counter[PaymentIdentity] = Counter()
         self._unanswered: set[asyncio.Task[TopUpOutcome]] = set()
 
     def hang(self, router: APIRouter) -> None:
         """The routes, onto a router of bank_gate."""
         envelope: dict[str, object] = {"model": Envelope}
+        refused = sending(*MERITS, "serial_conflict", "reversed", "not_open")
+        found: Answers = {200: envelope, **asking("invalid", "not_found")}
         router.add_api_route(
             "/topups", self.topup, methods=["POST"], response_class=Response, openapi_extra=BODY,
-            status_code=201, responses={201: envelope, 200: envelope},
+            status_code=201, responses={201: {**envelope, "content": SHOWN}, 200: envelope, **refused},
         )  # fmt: skip
         for path, handler in (("/topups/{serial}", self.query), ("/topups/{accounting_date}/{serial}", self.query_of_day)):
-            router.add_api_route(path, handler, methods=["GET"], response_class=Response, responses={200: envelope})
+            router.add_api_route(path, handler, methods=["GET"], response_class=Response, responses=found)
 
     async def topup(self, request: Request) -> Response:
         """Credit an account once. First time 201; the same identity and content again 200 with the same receipt."""
@@ -115,6 +133,8 @@ class TopUpApi:
     async def _booked(self, caller: BankCaller, identity: PaymentIdentity) -> Response:
         payment, delivery, reversal = await self._read(lambda tx: _stored(tx, identity))
         if payment is not None:
+            if payment.receipt is not None and payment.receipt_jws is None:
+                payment = await self._seal(payment)
             return envelope(payment, 200, delivery, reversal)
         if (waits := self._held()) is not None:
             raise unavailable(f"serial {identity.serial} is not booked in what was restored, which proves nothing: {waits}")

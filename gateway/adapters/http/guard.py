@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +19,9 @@ from gateway.services.ports import Unavailable
 MOST_AT_ONCE = 256
 """Requests inside the application at one moment: four batches of the group-commit writer; more would only wait longer."""
 
+KEPT_FREE = 8
+"""One address has at most seven of eight of these places: whoever fills them with slow bodies leaves 32 to the others."""
+
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 """/metrics is ours; the framework's own would run for every request and report to nobody."""
 
@@ -24,10 +29,12 @@ log = structlog.get_logger()
 
 
 class Guard:
-    """ASGI middleware. Beyond `most` requests at once and on any error it answers `unavailable`; errors are logged, not shown."""
+    """ASGI middleware. Beyond `most` requests at once, or an address's share of them, and on any error it answers `unavailable`;
+    errors are logged, not shown."""
 
     def __init__(self, app: ASGIApp, most: int = MOST_AT_ONCE) -> None:
         self._app, self._most, self._inside = app, most, 0
+        self._of = Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -35,11 +42,20 @@ class Guard:
         if self._inside >= self._most:
             await unavailable(f"{self._most} requests are being answered; ask again shortly").response()(scope, receive, send)
             return
+        host, share = (scope.get("client") or ("",))[0], self._most - self._most // KEPT_FREE
+        if self._of[host] >= share:
+            busy = unavailable(f"{share} requests from {host} are being answered; ask again shortly")
+            await busy.response()(scope, receive, send)
+            return
         self._inside += 1
+        self._of[host] += 1
         try:
             await self._run(scope, receive, send)
         finally:
             self._inside -= 1
+            self._of[host] -= 1
+            if not self._of[host]:
+                del self._of[host]
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False

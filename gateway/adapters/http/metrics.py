@@ -10,10 +10,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.adapters.http.status import Broker, LineStatus, Status
+from gateway.adapters.http.partner_metrics import partner_metrics
+from gateway.adapters.http.status import Broker, LineStatus, OutputStatus, Status
 from gateway.adapters.lines.manner import BUCKETS_MS
 from gateway.domain.events import Topic
 from gateway.domain.notices import NoticeState
+from gateway.domain.outputs import Unmoved
 from gateway.domain.records import OutboxClass, OutboxSize, OutboxState
 from gateway.domain.schemes import WHOLE, Completeness
 from gateway.domain.uplink_keys import Why
@@ -76,8 +78,11 @@ class _Snapshot(Collector):
         yield GaugeMetricFamily("wattgate_store_waiting", "Use cases that wait for the writer", counters.store_waiting)
         if broker is not None:
             yield from _answered(broker)
+        yield from _certificates(counters.certificate_days)
+        yield from partner_metrics(counters.partners)
         if self._outbox is not None:
             yield from _outbox(self._outbox)
+            yield from _outputs(self._status.outputs(self._outbox.state.last), self._outbox.at_ms)
         yield from _lines(self._status.lines())
         yield from _collected(self._collected)
         yield from _told(self._told)
@@ -103,10 +108,35 @@ def _answered(broker: Broker) -> Iterator[Metric]:
     took = HistogramMetricFamily("wattgate_ack_seconds", "From handing a message over to the centre's acknowledgement")
     names = [*(f"{bound:g}" for bound in broker.latency.bounds_s), "+Inf"]
     took.add_metric([], list(zip(names, accumulate(broker.latency.counts), strict=True)), broker.latency.sum_s)
+    yield took
+
+
+def _certificates(days_left: Mapping[str, int]) -> Iterator[Metric]:
     left = GaugeMetricFamily("wattgate_certificate_days_left", "Whole days a certificate is still good", labels=["certificate"])
-    for name, days in sorted(broker.certificate_days.items()):
+    for name, days in sorted(days_left.items()):
         left.add_metric([name], days)
-    yield from (took, left)
+    yield left
+
+
+def _outputs(outputs: Sequence[OutputStatus], at_ms: int) -> Iterator[Metric]:
+    name = "wattgate_output"
+    up = GaugeMetricFamily(f"{name}_connected", "1 while the output may be told", labels=["output"])
+    waiting = GaugeMetricFamily(f"{name}_waiting", "Messages that it is still to be told", labels=["output"])
+    dropped = CounterMetricFamily(f"{name}_dropped", "Messages that were gone before it was told", labels=["output"])
+    age = GaugeMetricFamily(f"{name}_told_age_seconds", "Since it was told a message", labels=["output"])
+    accepted = CounterMetricFamily(f"{name}_orders_accepted", "Orders that became commands", labels=["output", "verb"])
+    refused = CounterMetricFamily(f"{name}_orders_refused", "What moved nothing", labels=["output", "reason"])
+    for each in outputs:
+        up.add_metric([each.output], int(each.connected))
+        waiting.add_metric([each.output], each.waiting)
+        dropped.add_metric([each.output], each.dropped)
+        if each.told_ms is not None:
+            age.add_metric([each.output], max(0, at_ms - each.told_ms) / 1000)
+        for verb, count in sorted((verb, count) for (verb, why), count in each.orders.items() if not why):
+            accepted.add_metric([each.output, verb], count)
+        for reason in Unmoved:
+            refused.add_metric([each.output, reason.value], each.orders.get(("", reason.value), 0))
+    yield from (up, waiting, dropped, age, accepted, refused)
 
 
 def _lines(lines: Iterable[LineStatus]) -> Iterator[Metric]:

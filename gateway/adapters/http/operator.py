@@ -20,7 +20,7 @@ from gateway.adapters.http.metrics import CONTENT_TYPE, NOTHING_TOLD, OutboxNow,
 from gateway.adapters.http.problems import Problem
 from gateway.adapters.http.reads import Reads
 from gateway.adapters.http.server import is_loopback
-from gateway.adapters.http.status import LineStatus, Status
+from gateway.adapters.http.status import LineStatus, OutputStatus, Status
 from gateway.adapters.http.stream import Stream
 from gateway.adapters.http.views import (
     PROBLEM_DOCUMENT,
@@ -92,6 +92,19 @@ class OutboxView:
     connected: bool
 
 
+@dataclass(frozen=True, slots=True)
+class OutputView:
+    """One output beside the native uplink: where to, whether it may be told now, and what it has still to be told."""
+
+    output: str
+    kind: str
+    address: str
+    connected: bool
+    waiting: int
+    dropped: int
+    told_at: str | None
+
+
 FactName = Annotated[StrictStr, Field(pattern="^(contract|event|plan)$")]
 FactText = Annotated[StrictStr, Field(max_length=200)]
 
@@ -147,6 +160,7 @@ class OperatorApi:
             ("/api/v1/lines", self.lines, list[LineStatus]),
             ("/api/v1/lines/{line}/meters", self.line_meters, list[DeviceView]),
             ("/api/v1/outbox", self.outbox, OutboxView),
+            ("/api/v1/outputs", self.outputs, list[OutputView]),
         ):
             guarded.add_api_route(path, handler, methods=["GET"], response_class=Response, responses={200: {"model": model}})
         guarded.add_api_route("/metrics", self.metrics, methods=["GET"], response_class=Response)
@@ -254,6 +268,11 @@ class OperatorApi:
         address, connected = (broker.address, broker.connected) if broker else (None, False)
         return as_json(OutboxView(state.last, state.low, state.waiting, state.published, state.acknowledged, address, connected))
 
+    async def outputs(self) -> Response:
+        """Every output, in the order of the configuration."""
+        last = (await self._cases.read(lambda tx: tx.outbox_state())).last
+        return as_json([_output(each) for each in self._status.outputs(last)])
+
     async def watch(self) -> Response:
         """Server-sent events `changed`, one a second."""
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -298,6 +317,11 @@ class OperatorApi:
 
     def _since(self, since: AwareDatetime | None) -> int:
         return self._now_ms() - DEFAULT_SPAN_MS if since is None else int(since.timestamp() * 1000)
+
+
+def _output(seen: OutputStatus) -> OutputView:
+    told_at = None if seen.told_ms is None else rfc3339(seen.told_ms)
+    return OutputView(seen.output, seen.kind, seen.address, seen.connected, seen.waiting, seen.dropped, told_at)
 
 
 def _outbox(tx: Tx, now_ms: int) -> OutboxNow:

@@ -40,11 +40,12 @@ class Changes:
     accounts: Parts = Parts()
     tariffs: Parts = Parts()
     schemes: Parts = Parts()
+    outputs: Parts = Parts()
     keys: tuple[str, ...] = ()
     passwords: bool = False
 
     def __bool__(self) -> bool:
-        named = (self.lines, self.meters, self.accounts, self.tariffs, self.schemes)
+        named = (self.lines, self.meters, self.accounts, self.tariffs, self.schemes, self.outputs)
         return any(map(bool, named)) or bool(self.keys) or self.passwords
 
 

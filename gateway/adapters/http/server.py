@@ -6,30 +6,39 @@ import asyncio
 import errno
 import ipaddress
 import socket
-import ssl
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.adapters.http.problems import Problem, unavailable
+from gateway.adapters.http.tls import RenewedContext, Tls
 
 BACKLOG = 256
 """Connections that wait in the kernel; banks come in dozens, not thousands."""
 
 MOST_CONNECTIONS = 512
-"""Open connections of one listener; each costs a file descriptor and some kilobytes."""
+"""Open connections of one listener; each costs a file descriptor and some kilobytes. One more takes the place of an idle one."""
 
 MOST_HEAD_BYTES = 16 * 1024
 """Request line and headers together; signatures and tokens need about two kilobytes."""
 
 HEAD_WITHIN_S = 10.0
 """A connection that has not sent its whole head by then is closed: it holds a place for nothing."""
+
+REST_WITHIN_S = 10.0
+"""For a body that was answered before it was all here: nobody wants the rest, and it must not hold the connection."""
+
+TAKEN_WITHIN_S = 60.0
+"""Who does not take what we send holds a request's place: 64 KiB in a minute is slower than any line to a bank."""
+
+HANDSHAKE_WITHIN_S = 10.0
+"""Of TLS; until it is done a connection is counted nowhere."""
 
 CLIENT_NAMES = "client_names"
 """In an ASGI scope's `state`: the names in the certificate that the client of a TLS listener has shown."""
@@ -50,27 +59,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Files in PEM: our certificate and its key, and who vouches for the clients' certificates, which are asked for then."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """TLS 1.2 or newer. Raises ListenError."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            context.load_cert_chain(self.certificate, self.key)
-            if self.client_ca is not None:
-                context.load_verify_locations(self.client_ca)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except (OSError, ValueError) as problem:  # an SSLError is an OSError
-            raise ListenError(f"TLS with {self.certificate}, {self.key} and {self.client_ca}: {problem}") from None
-        return context
-
-
 class Listener:
     """One HTTP listener. The port is bound and held from the constructor on; `serve` answers until `stop`.
 
@@ -81,7 +69,7 @@ class Listener:
     def __init__(
         self, app: ASGIApp, host: str, port: int, *, before_stop: Callable[[], None] | None = None, tls: Tls | None = None
     ) -> None:
-        context = None if tls is None else tls.context()
+        context = None if tls is None else _context(tls)
         self.app, self._socket, self._scheme = app, _bind(host, port), "http" if tls is None else "https"
         self._before_stop = before_stop
         config = uvicorn.Config(
@@ -138,6 +126,13 @@ class Listener:
         self._socket.close()
 
 
+def _context(tls: Tls) -> RenewedContext:
+    try:
+        return RenewedContext.of(tls)
+    except (OSError, ValueError):  # an SSLError is an OSError
+        raise ListenError("; ".join(tls.faults()) or f"TLS with {tls.certificate} cannot be used") from None
+
+
 def _bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -173,8 +168,19 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's on a socket that is bound, and with a bound on handshakes, which it knows none for."""
+        loop, config = asyncio.get_running_loop(), self.config
+        within_s = None if config.ssl is None else HANDSHAKE_WITHIN_S
+        make = partial(_Protocol, config=config, server_state=self.server_state, app_state={})
+        self.servers = [
+            await loop.create_server(make, sock=each, ssl=config.ssl, ssl_handshake_timeout=within_s, backlog=BACKLOG)
+            for each in sockets or ()
+        ]
+        self.started = True
 
-def _names_in(certificate: object) -> frozenset[str]:
+
+def names_in(certificate: object) -> frozenset[str]:
     """The DNS names and common names of a client's certificate, as the ssl module gives it."""
     if not isinstance(certificate, dict):
         return frozenset()
@@ -190,18 +196,22 @@ class _Protocol(HttpToolsProtocol):
     _in_head = True
     _too_large = False
     _patience: asyncio.TimerHandle | None = None
+    _untaken: asyncio.TimerHandle | None = None
     _names: frozenset[str] | None = None
+    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._names = _names_in(transport.get_extra_info("peercert"))
-        if len(self.connections) > MOST_CONNECTIONS:
+        self._names = names_in(transport.get_extra_info("peercert"))
+        self._idle_since = self.loop.time()
+        if len(self.connections) > MOST_CONNECTIONS and not self._make_room():
             self._answer(unavailable(f"{MOST_CONNECTIONS} connections are open already"))
             return
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._calm()
+        self._taken()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -217,6 +227,10 @@ class _Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # what comes behind a body in chunks counts as no head, and would have no bound
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._calm()
         self._in_head = False
@@ -230,7 +244,24 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self._calm()
         self._in_head = True
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._idle_since = self.loop.time()
+        if self._idle and not self._in_head:
+            self._calm()
+            self._patience = self.loop.call_later(REST_WITHIN_S, self.transport.close)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._taken()
+        self._untaken = self.loop.call_later(TAKEN_WITHIN_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taken()
 
     def send_400_response(self, msg: str) -> None:
         large = self._too_large or self._head_bytes > MOST_HEAD_BYTES
@@ -238,6 +269,30 @@ class _Protocol(HttpToolsProtocol):
 
     def _expect_head(self) -> None:
         self._patience = self.loop.call_later(HEAD_WITHIN_S, self.transport.close)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request of this connection is being answered."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.pipeline
+
+    def _make_room(self) -> bool:
+        """End an idle connection: of the address that has most of them, the one that has been idle longest."""
+        others = [each for each in self.connections if isinstance(each, _Protocol) and each is not self]
+        idle = [each for each in others if each._idle and not each.transport.is_closing()]
+        of = Counter(each._host for each in idle)
+        if not idle:
+            return False
+        min(idle, key=lambda each: (-of[each._host], each._idle_since)).transport.abort()
+        return True
+
+    @property
+    def _host(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _taken(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
 
     def _calm(self) -> None:
         if self._patience is not None:

@@ -82,24 +82,61 @@ class AckLatency:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """The MQTT link: where to, whether it stands, how the centre answers, and whole days that each certificate is still good."""
+    """The MQTT link: where to, whether it stands, and how the centre answers."""
 
     address: str
     connected: bool
     latency: AckLatency = AckLatency()
-    certificate_days: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerStatus:
+    """A bank on an ISO 8583 line since the start. messages: by (MTI, code of the answer, "" for silence); MTIs that its table does
+    not name are "other". sessions: connections now; calls: ever taken. turned_away: those refused, by reason. echo_age_s: since its
+    last echo, None before the first. keys: changes of MAC keys, by what became of them."""
+
+    partner: str
+    messages: Mapping[tuple[str, str], int]
+    bad_macs: int
+    sessions: int
+    calls: int
+    turned_away: Mapping[str, int]
+    echo_age_s: float | None
+    signed_on: bool
+    keys: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputStatus:
+    """One [[output]]: where to, whether it may be told now, rows it is still to be told, and rows that were gone before.
+
+    told_ms: when it was told a row last, UTC; null: not since the start.
+    orders: what was asked of switches through it, by (verb, "") where it became a command and ("", why) where not.
+    """
+
+    output: str
+    kind: str
+    address: str
+    connected: bool
+    waiting: int
+    dropped: int
+    told_ms: int | None
+    orders: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
     """Totals since the start. topups: by verdict. store_waiting: use cases that wait for the writer. exchanges: of all lines.
-    commands: of the centre, by (verb, "") where they were accepted and ("", why) where not."""
+    commands: of the centre, by (verb, "") where they were accepted and ("", why) where not. certificate_days: whole days that each
+    certificate is still good, negative once it has ended. partners: banks on ISO 8583 lines."""
 
     readings: int
     topups: Mapping[str, int]
     store_waiting: int
     exchanges: int = 0
     commands: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    certificate_days: Mapping[str, int] = field(default_factory=dict)
+    partners: Sequence[PartnerStatus] = ()
 
 
 class Status(Protocol):
@@ -119,5 +156,8 @@ class Status(Protocol):
 
     def broker(self) -> Broker | None:
         """None where no uplink is configured."""
+
+    def outputs(self, last: int) -> Sequence[OutputStatus]:
+        """In the order of the configuration. last: the outbox's newest row."""
 
     def counters(self) -> Counters: ...

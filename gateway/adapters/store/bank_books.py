@@ -30,6 +30,11 @@ MARK_REVERSED = Statement(
     .where(*(_p[name] == bindparam(f"of_{name}") for name in schema.NAMED), _p.status == "posted")
     .values(status="reversed")
 )
+SEAL_RECEIPT = Statement(
+    update(payment)
+    .where(*(_p[name] == bindparam(f"of_{name}") for name in schema.NAMED), _p.receipt.is_not(None), _p.receipt_jws.is_(None))
+    .values(receipt_jws=bindparam("jws", type_=Text))
+)
 
 REVERSAL = Statement(select(schema.reversal).where(*(_r[name] == each for name, each in _identity.items())))
 ADD_REVERSAL = once(schema.reversal, *schema.NAMED)
@@ -112,6 +117,10 @@ class BankBooks(Part):
     def mark_reversed(self, identity: PaymentIdentity) -> None:
         if not self._session.change(MARK_REVERSED, **_of(identity)):
             raise LookupError(f"the payment {identity} is not posted")
+
+    def seal_receipt(self, identity: PaymentIdentity, jws: str) -> None:
+        if not self._session.change(SEAL_RECEIPT, **_of(identity), jws=jws):
+            raise LookupError(f"the payment {identity} has no receipt that is not signed")
 
     def bank_reversal(self, identity: PaymentIdentity) -> BookedReversal | None:
         row = self._session.row(REVERSAL, **asdict(identity))

@@ -74,6 +74,19 @@ async def test_one_that_is_in_a_hurry_overtakes_a_patient_one() -> None:
 
 
 @in_virtual_time
+async def test_those_in_a_hurry_do_not_overtake_each_other() -> None:
+    wire = Wire()
+    r = receipts(wire)
+    drain = asyncio.create_task(r.hand_over(numbers(1000, 1300), 300, patient=True))
+    await asyncio.sleep(0.05)
+    first = asyncio.create_task(r.hand_over(numbers(0, 50), 50))
+    await asyncio.sleep(0)
+    assert await r.hand_over(numbers(50, 100), 50) == [None] * 50 and await first == [None] * 50
+    assert [sent for sent in wire.sent if len(sent) < 4] == [b"%d" % n for n in range(100)] and not drain.done()
+    assert await drain == [None] * 300
+
+
+@in_virtual_time
 async def test_a_no_is_told_with_its_reason() -> None:
     wire = Wire()
     wire.refuses = {b"1"}

@@ -51,6 +51,12 @@ class MemoryBank:
             raise LookupError(f"the payment {identity} is not posted")
         self._money.payments[identity] = replace(known, status="reversed")
 
+    def seal_receipt(self, identity: PaymentIdentity, jws: str) -> None:
+        known = self._money.payments.get(identity)
+        if known is None or known.receipt is None or known.receipt_jws is not None:
+            raise LookupError(f"the payment {identity} has no receipt that is not signed")
+        self._money.payments[identity] = replace(known, receipt_jws=jws)
+
     def bank_reversal(self, identity: PaymentIdentity) -> BookedReversal | None:
         return self.kept_bank_reversals.get(identity)
 

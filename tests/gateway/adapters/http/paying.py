@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import httpx2
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from http_message_signatures import HTTPMessageVerifier, MappingKeyResolver
+from http_message_signatures.algorithms import ED25519
 
 from gateway.adapters.http.bank_gate import Banks, KnownBank, KnownKey
 from gateway.domain.bank_terms import PartnerTerms
-from protocols.bank.signatures import LIFE_S, Algorithm, BankKey, sign_request
+from protocols.bank.signatures import LIFE_S, Algorithm, BankKey, Fields, sign_request
 from tests.gateway.adapters.http.street import Street
 
 URL = "https://pay.example.org"
@@ -71,6 +73,26 @@ class SignedBank:
 
     async def ask(self, path: str, nonce: str = "") -> httpx2.Response:
         return await self.send("GET", path, nonce=nonce)
+
+
+class _AnyTime(HTTPMessageVerifier):
+    def validate_created_and_expires(self, sig_input: object, max_age: object = None) -> None:
+        return
+
+
+def verified(answer: httpx2.Response, path: str, key: Ed25519PublicKey, kid: str) -> frozenset[str]:
+    """What the gateway's signature of this answer covers, by the library of others; it raises for one that is not good."""
+
+    class Got:
+        status_code = answer.status_code
+        headers = Fields([*answer.headers.items()])
+
+        class request:
+            method, url, headers = answer.request.method, URL + path, Fields([*answer.request.headers.items()])
+
+    resolver = MappingKeyResolver(public_keys={kid: key}, private_keys={})
+    found = _AnyTime(signature_algorithm=ED25519, key_resolver=resolver).verify(Got(), body=answer.content)
+    return frozenset(found[0].covered_components)
 
 
 def signed_headers(answer: httpx2.Response) -> Mapping[str, str]:

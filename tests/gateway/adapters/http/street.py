@@ -21,7 +21,7 @@ from gateway.adapters.http.operator import OperatorApi, OperatorUseCases
 from gateway.adapters.http.pages import page_router
 from gateway.adapters.http.sessions import SessionApi, Sessions
 from gateway.adapters.http.statements import StatementApi
-from gateway.adapters.http.status import Broker, Counters, Health, LineStatus, MeterStatus, QueueStatus
+from gateway.adapters.http.status import Broker, Counters, Health, LineStatus, MeterStatus, OutputStatus, QueueStatus
 from gateway.adapters.http.stream import Stream
 from gateway.adapters.identity import Identity, x_of
 from gateway.adapters.store import Store
@@ -33,15 +33,18 @@ from gateway.domain.jobs import Answered
 from gateway.domain.meters import Account, Contact, Meter, SwitchKind
 from gateway.domain.nonces import Claim
 from gateway.domain.readings import Item, Reading
+from gateway.domain.records import Payment
 from gateway.domain.requests import SupplyOrder, TopUp
 from gateway.domain.supply import SwitchReading
 from gateway.domain.units import MICRO
 from gateway.services import run_command
+from gateway.services.accepted_now import accepted_now
 from gateway.services.apply_topup import MOST_BALANCE_MICRO, masked
 from gateway.services.load_archive import Archive, Opening, load_archive
 from gateway.services.order_supply import order_supply
 from gateway.services.ports import Site, SupplyAnswer, TopUpOutcome
 from gateway.services.record_reading import record_reading
+from gateway.services.seal_receipt import seal_receipt
 from gateway.services.spend_nonce import spend
 from gateway.services.take_topup import taking
 from tests.gateway.price_lists import flat
@@ -73,6 +76,7 @@ class FakeStatus:
         MeterStatus("bus-1-2", ("billing",), "silent", NOON_MS - 3_600_000, 5, NOON_MS + 10_000, None, None, {}),
     )
     answered: Sequence[int] = (0, 3, 40, 0, 2, 0, 0, 0, 1)
+    shown_to: Sequence[OutputStatus] = ()
     counted: Counters = field(default_factory=lambda: Counters(7, {"posted": 2}, 1))
 
     def health(self) -> Health:
@@ -89,6 +93,9 @@ class FakeStatus:
 
     def broker(self) -> Broker | None:
         return self.link
+
+    def outputs(self, last: int) -> Sequence[OutputStatus]:
+        return [replace(each, waiting=last) for each in self.shown_to]
 
     def counters(self) -> Counters:
         return self.counted
@@ -178,6 +185,9 @@ class Street:
     async def spend(self, claim: Claim) -> None:
         await self.store.write(lambda tx: spend(tx, claim, self.now_ms))
 
+    async def seal(self, payment: Payment) -> Payment:
+        return await self.store.write(lambda tx: seal_receipt(tx, payment, replace(SITE, seal=self.identity.seal)))
+
     async def order(self, order: SupplyOrder) -> SupplyAnswer:
         return await self.store.write(lambda tx: order_supply(tx, order, SITE, self.now_ms))
 
@@ -185,8 +195,8 @@ class Street:
         """The bank's listener."""
         gate = BankGate(lambda: self.banks, self.clock, spend=self.spend, identity=self.identity, steady_s=lambda: self.steady_s)
         app = new_application("bank", "0.1.0")
-        terms = BankTerms(MOST_BALANCE_MICRO, masked)
-        app.include_router(BankApi(BankUseCases(self.topup, self.store.read), terms, gate, self.clock).router())
+        terms = BankTerms(MOST_BALANCE_MICRO, masked, accepted_now)
+        app.include_router(BankApi(BankUseCases(self.topup, self.store.read, seal=self.seal), terms, gate, self.clock).router())
         router = bank_router(gate)
         BankBooks(self.store, lambda: self.site, self.clock, lambda: None, self.data).hang(router)
         app.include_router(router)

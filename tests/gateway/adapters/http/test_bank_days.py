@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
+from io import FileIO
+from pathlib import Path
 
 import httpx2
 import pytest
 
-from gateway.adapters.http import bank_days_api
+from gateway.adapters.http import bank_days_api, bank_spool
 from gateway.adapters.http.bank_gate import KnownBank
+from gateway.adapters.http.bank_spool import FileResponse, spool_out
 from gateway.domain.bank_terms import PartnerTerms
 from gateway.domain.day_file import HEADER
 from gateway.domain.differences import DayBook
 from gateway.services import approve, two_people
 from gateway.services.verify_ledger import verify_ledger
-from tests.gateway.adapters.http.paying import BANKS, PAY, TOPUPS, URL, SignedBank
+from tests.gateway.adapters.http.paying import BANKS, PAY, TOPUPS, URL, SignedBank, verified
 from tests.gateway.adapters.http.street import Street
 from tests.gateway.adapters.http.test_bank import assert_problem, balance
 from tests.gateway.adapters.http.test_bank_books import ARRIVED, BACK, GIVE
@@ -245,6 +251,56 @@ async def test_a_signed_file_is_held_against_its_digest(street: Street) -> None:
         told = (await http.post(DAY, content=body, headers=headers)).json()
         assert (told["matched"], told["differences"]) == (1, [])
         assert_problem(await http.post(DAY, content=body, headers=headers), 401, "bad_signature")  # its nonce is used up
+
+
+async def test_a_long_statement_is_signed_as_a_whole(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    street.banks = BANKS
+    monkeypatch.setattr(bank_days_api, "AT_ONCE", 0)
+    path = f"{DAY}/statement"
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(street.bank()), base_url=URL) as http:
+        north = SignedBank(street, http)
+        assert (await north.pay()).status_code == 201
+        answer = await north.ask(path)
+    assert answer.text.splitlines()[-1] == "#1,50.00" and answer.headers["content-length"] == str(len(answer.content))
+    covered = verified(answer, path, street.identity.key.public_key(), street.identity.kid)
+    assert {'"content-digest"', '"@status"', '"signature";req'} <= covered
+
+
+async def test_a_long_statement_takes_disk_and_no_memory(tmp_path: Path) -> None:
+    async def parts() -> AsyncIterator[str]:
+        page = "".join(f"S-{each:06d},A-{each},50.00,CNY,topup,,{AT},app,\n" for each in range(2000))
+        for _ in range(200):
+            yield page
+
+    tracemalloc.start()
+    try:
+        file = await spool_out(parts(), tmp_path / "uploads")
+        answer = FileResponse(file, {}, "text/csv")
+        digest, size = sha256(), 0
+        async for chunk in answer.body_iterator:
+            assert isinstance(chunk, bytes)
+            digest.update(chunk)
+            size += len(chunk)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (file.lines, size) == (400_000, int(answer.headers["content-length"])) and size > 20_000_000
+    assert answer.content_digest == f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
+    assert peak < 4_000_000 and file.file.closed
+
+
+async def test_a_long_statement_that_cannot_be_kept_is_asked_for_again(
+    paid: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bank_days_api, "AT_ONCE", 0)
+    with monkeypatch.context() as full:
+        full.setattr(bank_spool, "_nameless", lambda folder: FileIO("/dev/full", "wb"))
+        assert_problem(await paid.get(f"{DAY}/statement"), 503, "unavailable")
+    with monkeypatch.context() as busy:
+        busy.setattr(bank_days_api, "MOST_WRITING", 0)
+        assert_problem(await paid.get(f"{DAY}/statement"), 503, "unavailable")
+    assert (await paid.get(f"{DAY}/statement")).status_code == 200
+    assert [*(tmp_path / "uploads").iterdir()] == [], "no file stays behind"
 
 
 async def test_a_job_that_a_restart_ended_says_so(paid: httpx2.AsyncClient, street: Street) -> None:

@@ -284,5 +284,5 @@ async def test_a_line_that_is_down_is_shown_so(operator: httpx2.AsyncClient, str
 async def test_the_openapi_document_holds_the_whole_api(operator: httpx2.AsyncClient) -> None:
     document = (await operator.get("/openapi.json")).json()
     assert {path for path in document["paths"] if not path.startswith("/api/v1/")} == {"/healthz", "/metrics"}
-    assert len(document["paths"]) == 27
+    assert len(document["paths"]) == 28
     assert document["components"]["schemas"]["MeterView"]["properties"].keys() >= {"meter", "relay", "last_reading"}

@@ -60,6 +60,7 @@ async def test_it_answers_what_changed(http: httpx2.AsyncClient, gateway: Gatewa
         "accounts": nothing,
         "tariffs": nothing,
         "schemes": nothing,
+        "outputs": nothing,
         "keys": ["clock.source"],
         "passwords": True,
     }

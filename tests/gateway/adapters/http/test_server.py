@@ -83,10 +83,15 @@ async def test_a_head_that_does_not_come_ends_the_connection(listener: Listener,
 
 async def test_connections_are_bounded(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MOST_CONNECTIONS", 1)
-    async with httpx2.AsyncClient(base_url=listener.url) as client:
-        await client.get("/healthz")
-        status, problem = await talk(listener, b"")
-        assert (status, problem["code"]) == (503, "unavailable")
+    head = b"POST /api/v1/meters/bus-1-1/cut HTTP/1.1\r\nhost: a\r\nauthorization: Bearer a-token-of-the-operator\r\n"
+    _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(head + b"content-type: application/json\r\ncontent-length: 2\r\n\r\n{")
+    async with asyncio.timeout(5):
+        while not any(each.cycle for each in listener._server.server_state.connections):  # type: ignore[union-attr]  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    status, problem = await talk(listener, b"")
+    assert (status, problem["code"]) == (503, "unavailable"), "no request that is being answered gives way"
+    writer.close()
 
 
 async def test_a_port_in_use_is_one_sentence() -> None:

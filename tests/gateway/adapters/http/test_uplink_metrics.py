@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client.core import Metric
 
-from gateway.adapters.http.metrics import OutboxNow, _answered, _outbox
+from gateway.adapters.http.metrics import OutboxNow, _answered, _certificates, _outbox
 from gateway.adapters.http.status import AckLatency, Broker
 from gateway.domain.events import Topic
 from gateway.domain.records import OutboxClass, OutboxSize, OutboxState
@@ -34,12 +34,16 @@ def test_how_long_the_centre_takes() -> None:
     latency.sent([9], 11.0)
     latency.acknowledged([(0, 3)], 10.2)
     latency.acknowledged([(0, 3), (9, 9)], 900.0)
-    broker = Broker("b:1", True, AckLatency(BOUNDS_S, tuple(latency.counts), latency.sum_s), {"gateway": 29})
+    broker = Broker("b:1", True, AckLatency(BOUNDS_S, tuple(latency.counts), latency.sum_s))
     shown = samples(_answered(broker))
     assert shown["wattgate_ack_seconds_bucket", "0.1"] == 0 and shown["wattgate_ack_seconds_bucket", "0.3"] == 3
     assert shown["wattgate_ack_seconds_bucket", "600"] == 3 and shown["wattgate_ack_seconds_bucket", "+Inf"] == 4
     assert shown["wattgate_ack_seconds_count",] == 4
-    assert shown["wattgate_certificate_days_left", "gateway"] == 29
+
+
+def test_how_long_certificates_are_good() -> None:
+    shown = samples(_certificates({"gateway": 29, "bank": -1}))
+    assert shown["wattgate_certificate_days_left", "gateway"] == 29 and shown["wattgate_certificate_days_left", "bank"] == -1
 
 
 def test_what_was_under_way_at_a_break_is_not_measured() -> None:

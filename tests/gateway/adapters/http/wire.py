@@ -25,10 +25,10 @@ def request_of(method: str, path: str, headers: dict[str, str], body: bytes = b"
 
 
 class Wire:
-    """One connection that is opened again when it was cut."""
+    """One connection that is opened again when it was cut. source: the address that it comes from, any that begins with 127."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+        self._port, self._source = port, source
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, request: bytes) -> Heard:
@@ -59,5 +59,5 @@ class Wire:
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port, local_addr=(self._source, 0))
         return self._streams

@@ -89,6 +89,23 @@ class BankContract:
 
         assert store.write_now(both) == "reversed"
 
+    def test_a_receipt_is_signed_once(self, store: Store) -> None:
+        def again(serial: str, tx: Tx) -> None:
+            tx.seal_receipt(named(serial), "other")
+
+        def both(tx: Tx) -> str | None:
+            paid(tx, "S-1")
+            tx.seal_receipt(named("S-1"), "a.b.c")
+            found = tx.payment(named("S-1"))
+            return None if found is None else found.receipt_jws
+
+        assert store.write_now(both) == "a.b.c"
+        for serial in ("S-1", "S-2"):
+            with pytest.raises(LookupError):
+                store.write_now(partial(again, serial))
+        found = store.read_now(lambda tx: tx.payment(named("S-1")))
+        assert found is not None and found.receipt_jws == "a.b.c"
+
     def test_a_reversal_is_decided_once(self, store: Store) -> None:
         def ask(tx: Tx) -> None:
             paid(tx, "S-1")
