@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ _WORDS = {
     137: "it is busy",
     138: "it has banned us",
     139: "it is shutting down",
-    141: "it heard nothing of us for too long",
+    141: "nothing came through between it and us for too long",
     142: "another client with our identifier has connected; two gateways must not have the same id",
     144: "it does not take this topic",
     147: "we sent more at once than it takes",
@@ -30,6 +31,34 @@ _WORDS = {
     156: "it sends us to another server",
     157: "it has moved to another server",
 }
+
+_OF_TLS = {
+    "CERTIFICATE_EXPIRED": "it says that our certificate has ended",
+    "CERTIFICATE_REVOKED": "it says that our certificate was revoked",
+    "CERTIFICATE_REQUIRED": "it wants to see a certificate, and we have none",
+    "UNKNOWN_CA": "it does not know the authority that issued our certificate",
+    "BAD_CERTIFICATE": "it does not take our certificate",
+    "CERTIFICATE_UNKNOWN": "it does not take our certificate",
+    "WRONG_VERSION_NUMBER": "there is no TLS on this port",
+}
+"""What the end of a TLS handshake means, by the end of its name."""
+
+HUNG_UP = "hung up"
+
+_HUNG_UP = "it hung up without an answer; do TLS and the port agree?"
+_PLAIN = {
+    "[Errno 104] Connection reset by peer": _HUNG_UP,
+    HUNG_UP: _HUNG_UP,
+    "[Errno 111] Connection refused": "nothing listens there",
+    "[Errno 113] No route to host": "there is no way to it",
+    "[Errno -2] Name or service not known": "nobody knows this name",
+    "[Errno -3] Temporary failure in name resolution": "no name server answers",
+    "Operation timed out": "it gives no answer",
+    "TimeoutError": "it gives no answer",
+}
+"""What is said of an attempt that failed, by the client library for the most part."""
+
+_MISTRUST = re.compile(r"certificate verify failed: (.*?)\.? \(_ssl")
 
 TAKEN_OVER = 142
 
@@ -106,9 +135,13 @@ def told(failed: BaseException) -> str:
     rc = failed.rc if isinstance(failed, MqttCodeError) else None
     if isinstance(rc, ReasonCode):
         return refusal(rc)
-    if isinstance(failed, ssl.SSLCertVerificationError):
-        return f"its certificate is not to be trusted: {failed.verify_message}"
-    return str(failed) or type(failed).__name__
+    text = str(failed)
+    if mistrusted := _MISTRUST.search(text):
+        return f"its certificate is not to be trusted: {mistrusted[1]}"
+    alert = re.search(r"\[SSL: (\w+)\]", text)
+    known = next((words for end, words in _OF_TLS.items() if alert is not None and alert[1].endswith(end)), None)
+    text = text or type(failed).__name__
+    return known or _PLAIN.get(text, text)
 
 
 def refusal(code: ReasonCode) -> str:

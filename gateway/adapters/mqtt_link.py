@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import structlog
@@ -14,6 +14,7 @@ from gateway.adapters.uplink_keyring import KeyRing
 from gateway.adapters.uplink_payloads import Payloads
 from gateway.domain.events import Topic
 from gateway.domain.records import OutboxRow
+from gateway.domain.uplink_orders import ReplyTo
 from protocols.uplink import messages
 from protocols.uplink.messages import Status
 from protocols.uplink.moments import format_moment
@@ -22,6 +23,14 @@ from protocols.uplink.topics import NATIVE, Topics
 __all__ = ["Broker", "Listener", "MqttLink", "MqttSession"]
 
 log = structlog.get_logger(__name__)
+
+ABREAST = 32
+"""Messages of the centre that may wait for the store at once: half a batch of its writer. One by one a raid of 1,000 cuts on a busy
+store takes a minute, and the centre's `stop` waits behind it."""
+
+
+Kept = Callable[[Sequence[str]], Awaitable[Mapping[str, ReplyTo]]]
+"""Where the answers to these orders are awaited besides, of those that said so."""
 
 
 def status_words(topics: Topics, gateway: str, state: Literal["online", "offline"], now_ms: Callable[[], int]) -> Words:
@@ -61,7 +70,10 @@ class MqttLink:
             farewell=status_words(topics, gateway, "offline", now_ms),
             rng=rng,
             inflight=window,
+            abreast=ABREAST,
         )
+        self.kept: Kept | None = None
+        """Finds what the store keeps of orders that came before the last start; None: nothing is."""
         self.connected = self._session.connected
         self.run = self._session.run
 
@@ -102,9 +114,12 @@ class MqttLink:
 
     async def _reply(self, results: Sequence[tuple[OutboxRow, bytes]]) -> None:
         """Results go to the topic that their command asked for as well; nothing hangs on these copies."""
+        near = self.down.replies
+        unknown = [row.message.subject for row, _ in results if row.published_ms is None and row.message.subject not in near]
+        kept = await self.kept(unknown) if unknown and self.kept is not None else {}
         for row, payload in results:
-            wanted = self.down.replies.get(row.message.subject)
+            wanted = near.get(row.message.subject) or kept.get(row.message.subject)
             if wanted is not None:
-                await self._session.publish_all([(wanted[0], payload)], 1, demands=Demands(correlation=wanted[1]))
+                await self._session.publish_all([(wanted.topic, payload)], 1, demands=Demands(correlation=wanted.correlation))
                 if row.message.body.get("final") is True:
-                    self.down.replies.pop(row.message.subject, None)
+                    near.pop(row.message.subject, None)

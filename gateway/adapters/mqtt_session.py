@@ -7,18 +7,21 @@ import contextlib
 import logging
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from aiomqtt import Client, Message, MqttError, ProtocolVersion, Will
-from paho.mqtt.client import MQTT_ERR_SUCCESS
+from aiomqtt.exceptions import MqttCodeError
+from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTT_LOG_ERR
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.adapters.mqtt_broker import TAKEN_OVER, Broker, Tls, code_of, told
+from gateway.adapters.mqtt_broker import HUNG_UP, TAKEN_OVER, Broker, Tls, code_of, told
+from gateway.adapters.mqtt_intake import Intake
 from gateway.adapters.mqtt_receipts import Answer, NotTaken, Receipts
 from gateway.adapters.mqtt_socket import join
 
@@ -51,9 +54,13 @@ FILES_S = 20.0
 """Between two looks at the certificate's files: a new one is in use within a minute."""
 
 INCOMING_LIMIT = 2000
-"""Messages received but not handled; more are dropped unacknowledged, and come again at the next connection."""
+"""Messages received but not handled; from half of it on nothing more is read."""
 
 _UNSUPPORTED_VERSION = (1, 132)
+_BEFORE_WHY = "failed to receive on socket: "
+_SAID_NOTHING = 128  # also what the client library says of a connection that broke
+
+_WITH_WILL = ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message")
 
 _silent = logging.getLogger("wattgate.mqtt.client")
 _silent.disabled = True  # it tells every packet of a broker that is gone; we tell it once
@@ -115,13 +122,15 @@ OnArrival = Callable[[Arrival], Awaitable[None]]
 
 class MqttSession:
     """Keeps one client connected. `connected` is set while it is; `connections` counts how often it became so, `attempts` how often
-    it was tried: the farewell of an attempt is made after it was counted.
+    it was tried. `number`: of this CONNECT, from 0; an attempt that reached nobody leaves its number to the next one.
 
     greeting is said after each connect and subscribe, farewell at a clean stop and by the broker if we vanish.
     publish() raises ConnectionError at once while there is no connection and the moment it is lost, TimeoutError without answer.
     A message that comes is acknowledged when on_message (or on_arrival, which sees more) is done with it.
     inflight: messages that may wait for the broker's acknowledgement; fewer where the broker takes fewer.
-    lasting: the broker keeps what comes while we are away. will_delay_s: the broker's, with the farewell.
+    abreast: messages that came and may be handled at once. lasting: the broker keeps what comes while we are away.
+    will_delay_s: the broker's, with the farewell.
+    mortal: every end of a connection is told, also where we are back at once; with MQTT 5 by the broker too.
     """
 
     def __init__(
@@ -138,9 +147,12 @@ class MqttSession:
         inflight: int = 100,
         lasting: bool = True,
         will_delay_s: int = WILL_DELAY_S,
+        mortal: bool = False,
+        abreast: int = 1,
     ) -> None:
         self.connected = asyncio.Event()
-        self.connections = self.attempts = 0
+        self.connections = self.attempts = self.number = 0
+        self._sent, self._mortal, self._abreast = False, mortal, abreast
         self._broker, self._identifier = broker, identifier
         self._filters, self._on_message, self._on_arrival = filters, on_message, on_arrival
         self._greeting, self._farewell, self._will_delay_s = greeting, farewell, will_delay_s
@@ -210,7 +222,8 @@ class MqttSession:
             return OSError(f"our certificate or its key cannot be used: {failed}")
         try:
             async with asyncio.timeout(2 * ANSWER_S):
-                await client.__aenter__()
+                with _impatient(client):
+                    await client.__aenter__()
         except (MqttError, OSError, ValueError) as failed:
             _drop(client)
             self._other_version(failed)
@@ -219,7 +232,7 @@ class MqttSession:
             await self._open(client)
             return await self._listen(client)
         except (MqttError, ConnectionError, TimeoutError) as lost:
-            return lost
+            return _reason(lost)
         finally:
             await self._close(client)
 
@@ -247,7 +260,8 @@ class MqttSession:
                 hearing.result()
                 return ConnectionError("the connection ended")
             log.info(f"the certificate was renewed: the connection to the MQTT broker {self._broker} is made again with it")
-            await self._leave(client)
+            if not self._mortal:
+                await self._leave(client)
             return _Renewed()
         finally:
             hearing.cancel()
@@ -255,9 +269,35 @@ class MqttSession:
             await asyncio.wait((hearing, renewing))
 
     async def _hear(self, client: Client) -> None:
-        async for message in client.messages:
-            await self._receive(message)
-            client._client.ack(message.mid, message.qos)
+        """Messages are begun in the order in which they came, and acknowledged in it once they are done with."""
+        begun: asyncio.Queue[tuple[Message, asyncio.Task[None]]] = asyncio.Queue()
+        room = asyncio.Semaphore(self._abreast)
+        intake = Intake(client, max(INCOMING_LIMIT, 2 * self._inflight) // 2)
+
+        async def begin() -> None:
+            async for message in client.messages:
+                intake.go_on()
+                await room.acquire()
+                begun.put_nowait((message, asyncio.ensure_future(self._receive(message))))
+
+        async def acknowledge() -> None:
+            while True:
+                message, done = await begun.get()
+                await done
+                client._client.ack(message.mid, message.qos)
+                room.release()
+
+        both = [asyncio.ensure_future(begin()), asyncio.ensure_future(acknowledge())]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for each in both:
+                if each.done():
+                    each.result()
+        finally:
+            both += [begun.get_nowait()[1] for _ in range(begun.qsize())]
+            for each in both:
+                each.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
 
     async def _receive(self, message: Message) -> None:
         payload = message.payload if isinstance(message.payload, bytes) else b""
@@ -296,6 +336,9 @@ class MqttSession:
             async with asyncio.timeout(FAREWELL_S):
                 if greeted and self._farewell is not None and not client._disconnected.done():  # no public way to ask
                     await self.publish(self._farewell.topic, self._farewell.payload(), retain=self._farewell.retain)
+                if self._mortal and self._protocol == 5:
+                    client._client.disconnect(_WITH_WILL)  # aiomqtt gives no reason of its own, and waits for this one
+                    await client._wait_for(client._disconnected, timeout=None)
                 await client.__aexit__(None, None, None)
         except (MqttError, TimeoutError, OSError):
             _drop(client)
@@ -316,6 +359,8 @@ class MqttSession:
     def _new_client(self) -> Client:
         """OSError: the certificate cannot be used, and none could before."""
         self.attempts += 1
+        self.number += self._sent
+        self._sent = False
         client = Client(
             self._broker.host,
             self._broker.port,
@@ -335,6 +380,7 @@ class MqttSession:
         join(client._client)
         client._client.manual_ack_set(True)  # what is not handled yet when the connection is lost comes again
         client._client.on_connect = self._mind(client._client.on_connect)
+        client._client.on_socket_open = self._count(client._client.on_socket_open)
         return client
 
     def _secured(self) -> ssl.SSLContext | None:
@@ -360,6 +406,15 @@ class MqttSession:
 
         return on_connect
 
+    def _count(self, theirs: Any) -> Any:
+        """CONNECT follows at once; it is called in the thread that connects."""
+
+        def on_socket_open(client: Any, userdata: Any, sock: Any) -> None:
+            self._sent = True
+            theirs(client, userdata, sock)
+
+        return on_socket_open
+
     def _version(self) -> dict[str, Any]:
         if self._protocol != 5:
             return {"protocol": ProtocolVersion.V311, "clean_session": not self._lasting}
@@ -381,6 +436,36 @@ class MqttSession:
 
 class _Renewed(Exception):
     """We ended the connection ourselves, to make it again with another certificate."""
+
+
+@contextlib.contextmanager
+def _impatient(client: Client) -> Iterator[None]:
+    """An attempt ends with the connection, and says why: the client library would go on waiting for the broker's answer."""
+    paho, said = client._client, list[str]()
+    theirs = paho.on_disconnect
+
+    def on_log(client: Any, userdata: Any, level: int, text: str) -> None:
+        said.extend([text] if level == MQTT_LOG_ERR else [])
+
+    def on_disconnect(*about: Any) -> None:
+        if not client._connected.done():
+            client._connected.set_exception(MqttError(said[-1].removeprefix(_BEFORE_WHY) if said else HUNG_UP))
+        if theirs is not None:
+            theirs(*about)
+
+    paho.on_log, paho.on_disconnect = on_log, on_disconnect
+    try:
+        yield
+    finally:
+        paho.on_log, paho.on_disconnect = None, theirs
+
+
+def _reason(lost: Exception) -> Exception:
+    """What the broker said as it ended the connection; the client library hides it behind what it was doing itself."""
+    said = lost.__cause__
+    if not isinstance(said, MqttCodeError):
+        return lost
+    return ConnectionError("the connection broke") if code_of(said) == _SAID_NOTHING else said
 
 
 def _demands(properties: Properties | None) -> Demands:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeVar
 
 import structlog
 
+from gateway.domain.events import EventKind, Topic
 from gateway.domain.records import OutboxRow, OutboxState
 from gateway.entrypoints.outbox_latency import Latency
 from gateway.services.acknowledge import EPOCH, acknowledge
@@ -133,7 +134,8 @@ class Progress:
     more. lost: ranges to be sent again as far as they wait. turn: the backlog was last. drain_at: loop time from which the next
     drained rows may go. heard: the highest number the centre has acknowledged. stuck, since, repeats: the lowest row at the last
     look, the loop time since when (or since it was sent again), and how often that was. probed: the highest number that had been
-    sent at the last probe, 0 once that was answered. done: what the broker has and is not yet written down.
+    sent at the last probe, 0 once that was answered. done: what the broker has and is not yet written down. named: the
+    last event looked at for what was dropped.
     """
 
     mark: int = 0
@@ -151,6 +153,7 @@ class Progress:
     repeats: int = 0
     probed: int = 0
     done: list[int] = field(default_factory=list)
+    named: int = 0
 
     @property
     def reached(self) -> int:
@@ -175,7 +178,7 @@ class OutboxLoop:
         self._by, self._bounds = by, bounds
         self._at = Progress()
         self._epoch = ""
-        self._waits_for_store = False
+        self._waits_for_store = self._unheard = False
         self._told_gone_at = -bounds.tell_gone_s
         self._under_way: set[asyncio.Task[None]] = set()
         self._marking: asyncio.Task[None] | None = None
@@ -188,7 +191,7 @@ class OutboxLoop:
         while True:
             try:
                 if self.sent is None:
-                    self.sent = (await self._store.read(lambda tx: tx.outbox_state())).last
+                    self._epoch, self.sent = await self._store.read(lambda tx: (tx.meta(EPOCH) or "", tx.outbox_state().last))
                 await self._link.connected.wait()
                 await self._serve(self._link.connections)
             except ConnectionError:
@@ -215,6 +218,9 @@ class OutboxLoop:
         After a probe it answers for all that was sent before the probe.
         """
         now, at = asyncio.get_running_loop().time(), self._at
+        if self._unheard:
+            log.info("the centre acknowledges again")
+            self._unheard = False
         self.latency.acknowledged([(0, upto), *also], now)
         highest = max((upto, *(last for _, last in also)))
         if highest >= at.stuck:
@@ -228,7 +234,7 @@ class OutboxLoop:
         if epoch is None:
             raise LookupError("the store has no epoch: it was not prepared")
         self._epoch = epoch
-        self._at = Progress(mark=last, live_after=last)
+        self._at = Progress(mark=last, live_after=last, asked=self._at.asked)
         self.latency.begin()
         try:
             while self._link.connected.is_set() and self._link.connections == connection:
@@ -334,6 +340,8 @@ class OutboxLoop:
             at.back_after = at.mark
         if look.state.low > look.state.last:
             return ()
+        if back is None and (rows := await self._named()):
+            return rows
         return await self._missed() or await self._repeated(look.state.low, now)
 
     async def _asked(self, newest: int) -> Sequence[OutboxRow]:
@@ -348,10 +356,28 @@ class OutboxLoop:
             if seen < last:
                 at.asked.insert(0, (seen + 1, last))
             if rows:
-                return rows
+                return [row for row in rows if not self._to_come(row)]
         if at.gone:
             await self._tell_gone()
         return ()
+
+    async def _named(self) -> Sequence[OutboxRow]:
+        """The next events that name what was dropped: because of those holes the centre may owe its answers, and they stand far
+        behind them."""
+        at, share = self._at, self._bounds.drained_share
+        while True:
+            after = max(at.named, at.back_after)
+            rows = await self._store.read(lambda tx: tx.waiting_of(Topic.EVENT, after, share))  # noqa: B023 - at once
+            if not rows:
+                return ()
+            at.named = rows[-1].seq
+            if found := [row for row in rows if row.message.body.get("kind") == EventKind.DROPPED.value]:
+                return found
+
+    def _to_come(self, row: OutboxRow) -> bool:
+        """Whether it waits and is still to be sent on this connection, in its turn."""
+        at = self._at
+        return row.acknowledged_ms is None and (at.back_after < row.seq <= at.mark or row.seq > at.live_after)
 
     async def _kept(self, first: int, last: int) -> Sequence[OutboxRow]:
         return await self._store.read(lambda tx: tx.news(first - 1, last, self._bounds.drained_share))
@@ -396,10 +422,17 @@ class OutboxLoop:
             return ()
         at.since, at.repeats = now, at.repeats + 1
         if not lost:
+            self._tell_silence()
             at.probed = at.reached
             return await self._waiting(low, at.reached)
         at.lost = [(low, min(at.heard, at.reached))]
         return await self._missed()
+
+    def _tell_silence(self) -> None:
+        if not self._unheard:
+            text = f"the centre has acknowledged nothing for {self._bounds.probe_s:g} s, although the broker takes our messages"
+            log.warning(f"{text}; they wait here and go again now and then")
+        self._unheard = True
 
     async def _send(self, batch: Batch) -> None:
         """Hands a batch over, and notes what the broker has."""

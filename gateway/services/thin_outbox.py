@@ -24,6 +24,9 @@ SHARE = 1000
 RANGES = 1000
 """Ranges in one event `dropped`: 20 KiB, and what the centre takes at once."""
 
+KEPT = 200_000
+"""Spans of which is remembered that they have kept one: 40 MiB. Of some of those that are forgotten then, another one stays."""
+
 SUBJECT = "outbox"
 
 HOUR_MS = 3_600_000
@@ -126,6 +129,8 @@ def _stays(row: OutboxRow, span_ms: int, zone: ZoneInfo, thinning: Thinning) -> 
     key = (row.message.subject, span, *_quantities(body.get("items")))
     if key in thinning.kept:
         return False
+    if len(thinning.kept) >= KEPT:
+        thinning.kept.clear()
     thinning.kept.add(key)
     return True
 

@@ -60,10 +60,12 @@ class Nats:
 
 
 class Mosquitto:
-    """The Debian broker, without persistence: killed, it has forgotten all that it acknowledged, which is the hardest case."""
+    """The Debian broker, without persistence: killed, it has forgotten all that it acknowledged, which is the hardest case.
 
-    def __init__(self, folder: Path, binary: str) -> None:
-        self.port = free_port()
+    config: another configuration, with {port} in it."""
+
+    def __init__(self, folder: Path, binary: str, config: str = MOSQUITTO) -> None:
+        self.port, self._config = free_port(), config
         self.address = Broker(port=self.port, protocol=5)
         self._folder, self._binary = folder, binary
         self._child: asyncio.subprocess.Process | None = None
@@ -71,7 +73,7 @@ class Mosquitto:
     async def start(self) -> None:
         self._folder.mkdir(exist_ok=True)
         config = self._folder / "mosquitto.conf"
-        config.write_text(MOSQUITTO.format(port=self.port))
+        config.write_text(self._config.format(port=self.port))
         log = (self._folder / "mosquitto.log").open("ab")
         self._child = await asyncio.create_subprocess_exec(self._binary, "-c", str(config), stdout=log, stderr=log)
         log.close()

@@ -53,7 +53,7 @@ def here(folder: Path) -> Told:
     return {meter: sorted(each) for meter, each in arrived(folder / "central.db").items()}
 
 
-async def empty(house: House, within_s: float = 30) -> None:
+async def empty(house: House, within_s: float = 300) -> None:
     await until(lambda: house.waiting() == 0, "the outbox is empty", within_s)
 
 
@@ -76,7 +76,7 @@ async def test_a_broker_that_forgets_what_it_acknowledged(tmp_path: Path, broker
             await c.central.session.connected.wait()  # it has a session that the broker should keep
         fill(g.store, told)
         g.wake.notify()
-        await until(lambda: published(g) == count, "the broker has acknowledged all")
+        await until(lambda: published(g) == count, "the broker has acknowledged all", 120)
         assert g.waiting() == count
         await broker.kill()
         shutil.rmtree(tmp_path / "broker")
@@ -103,7 +103,7 @@ async def test_the_shipped_broker_killed_with_what_it_has_not_forwarded(
                 await c.central.session.connected.wait()
             fill(g.store, told)
             g.wake.notify()
-            await until(lambda: published(g) == count, "the broker has acknowledged all")
+            await until(lambda: published(g) == count, "the broker has acknowledged all", 120)
             broker.kill()
             if wiped:
                 broker.wipe()

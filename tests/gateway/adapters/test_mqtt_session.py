@@ -42,6 +42,8 @@ class FakeClient:
     def __init__(self, *_: object, protocol: ProtocolVersion, **__: object) -> None:
         self.protocol = protocol
         self.on_publish: Any = None
+        self.on_log: Any = None
+        self.on_disconnect: Any = None
         self._disconnected = asyncio.get_running_loop().create_future()
         self._client = self
 
@@ -74,6 +76,8 @@ class FakeClient:
 
     def on_connect(self, *_: object) -> None: ...
 
+    def on_socket_open(self, *_: object) -> None: ...
+
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: object = None) -> SimpleNamespace:
         """As paho has it."""
         assert qos == 1
@@ -103,7 +107,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[FakeClient]:
     return FakeClient
 
 
-def session(broker: Broker = Broker(protocol=5)) -> MqttSession:  # noqa: B008 - frozen
+def session(broker: Broker = Broker(protocol=5), seed: int = 1) -> MqttSession:  # noqa: B008 - frozen
     async def nothing(topic: str, payload: bytes, retained: bool) -> None: ...
 
     return MqttSession(
@@ -113,7 +117,7 @@ def session(broker: Broker = Broker(protocol=5)) -> MqttSession:  # noqa: B008 -
         on_message=nothing,
         greeting=Words("s", lambda: b"here"),
         farewell=Words("s", lambda: b"gone"),
-        rng=random.Random(1),
+        rng=random.Random(seed),
     )
 
 
@@ -134,13 +138,28 @@ async def test_a_broker_that_is_gone_is_told_once_and_tried_at_most_once_a_secon
         await asyncio.wait_for(s.connected.wait(), 1.5 * LONGEST_PAUSE_S)
         await asyncio.sleep(1)
     assert [log["event"] for log in logs] == [
-        "the MQTT broker 127.0.0.1:1883 is gone ([Errno 111] Connection refused); trying again until it is back",
+        "the MQTT broker 127.0.0.1:1883 is gone (nothing listens there); trying again until it is back",
         "the MQTT broker 127.0.0.1:1883 is back",
     ]
     assert (client.world.filters, client.world.said) == (["a/#"], [("s", b"here", True)])
     running.cancel()
     await asyncio.wait((running,))
     assert client.world.said[-1] == ("s", b"gone", True)
+
+
+@in_virtual_time
+async def test_a_street_of_gateways_does_not_knock_at_the_same_moment(client: type[FakeClient]) -> None:
+    knocks = []
+    for seed in range(5):
+        client.world = FakeClient.World()
+        running = asyncio.create_task(session(seed=seed).run())
+        await asyncio.sleep(300)
+        running.cancel()
+        await asyncio.wait((running,))
+        pauses = [b - a for (a, _), (b, _) in pairwise(client.world.attempts)]
+        assert all(base <= pause <= 1.5 * base for pause, base in zip(pauses, (1, 2, 4, 8, 16, *[30] * 20), strict=False)), pauses
+        knocks += [sum(pauses[:n]) for n in range(1, len(pauses) + 1)]
+    assert len({round(knock, 1) for knock in knocks}) > 0.9 * len(knocks)
 
 
 @in_virtual_time

@@ -10,6 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Literal, TypeVar
 
+from structlog.testing import capture_logs
+
 from gateway.adapters.store import Store
 from gateway.domain.events import EventKind, Json, Outgoing, Topic
 from gateway.domain.records import OutboxRow
@@ -17,6 +19,7 @@ from gateway.entrypoints.line_loop import Wake
 from gateway.entrypoints.outbox_loop import Bounds, OutboxLoop
 from gateway.services.acknowledge import EPOCH, acknowledge
 from gateway.services.ports import Tx, Unavailable
+from gateway.services.thin_outbox import tell_dropped
 from tests.simulation.virtual_loop import START_MS, VirtualClock, in_virtual_time
 
 T = TypeVar("T")
@@ -285,6 +288,47 @@ async def test_resend_sends_what_was_asked_for_and_nothing_else(tmp_path: Path) 
 
 
 @in_virtual_time
+async def test_what_is_asked_for_and_still_to_be_sent_waits_for_its_turn(tmp_path: Path) -> None:
+    """A backlog of more than a minute: the centre asks for what is on its way. It would come twice, and out of order."""
+    async with house(tmp_path, bounds=Bounds(window=10, drain_per_s=20)) as h:
+        await h.add(100)
+        await h.ack(0, (90, 95))
+        h.link.connect()
+        await asyncio.sleep(1.2)
+        sent = h.link.seqs[-1]
+        assert 20 < sent < 40
+        assert h.loop.resend(h.epoch, [(15, 16), (50, 100)])
+        await asyncio.sleep(10)
+        asked = {15, 16, *range(90, 96)}
+        assert [seq for seq in h.link.seqs if seq not in asked] == [n for n in range(1, 101) if n not in asked]
+        assert [seq for seq in h.link.seqs if seq in asked] == [15, 16, 15, 16, *range(90, 96)]
+
+
+@in_virtual_time
+async def test_what_explains_the_holes_does_not_wait_behind_them(tmp_path: Path) -> None:
+    """A thinned month: the centre cannot acknowledge so many holes, and the events that name them are the newest."""
+    async with house(tmp_path, bounds=Bounds(window=10, ahead=20)) as h:
+        await h.add(100)
+        await h.store.write(lambda tx: tell_dropped(tx, [(7, 9)], "why", h.clock.now_ms()))
+        h.link.connect()
+        await asyncio.sleep(5)
+        assert h.link.seqs[-1] == 101 and h.link.seqs.count(101) == 1
+        assert 20 <= len(h.link.seqs) <= 40
+
+
+@in_virtual_time
+async def test_a_request_that_comes_with_the_connection_is_not_forgotten(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        await h.add(5)
+        await h.ack(5)
+        await asyncio.sleep(1)
+        h.link.connect()
+        assert h.loop.resend(h.epoch, [(2, 3)])
+        await asyncio.sleep(2)
+        assert h.link.seqs == [2, 3]
+
+
+@in_virtual_time
 async def test_what_is_asked_for_and_not_here_any_more_is_named_once_a_minute(tmp_path: Path) -> None:
     async with house(tmp_path, bounds=Bounds(window=4)) as h:
         h.link.connect()
@@ -384,6 +428,26 @@ async def test_the_first_rows_are_sent_again_when_the_centre_stays_silent_ever_m
         count = len(h.link.sent)
         await asyncio.sleep(1000)
         assert (len(h.link.sent), h.waiting()) == (count, [])
+
+
+@in_virtual_time
+async def test_a_centre_that_is_silent_is_told_once_and_that_it_is_heard_again(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        async with house(tmp_path, bounds=Bounds(probe_s=60, longest_probe_s=200)) as h:
+            h.link.connect()
+            await h.add(3)
+            await asyncio.sleep(800)
+            h.link.lose()
+            await asyncio.sleep(1)
+            h.link.connect()
+            await asyncio.sleep(800)
+            h.loop.heard(3)
+            await asyncio.sleep(1)
+    assert [log["event"] for log in logs] == [
+        "the centre has acknowledged nothing for 60 s, although the broker takes our messages; "
+        "they wait here and go again now and then",
+        "the centre acknowledges again",
+    ]
 
 
 @in_virtual_time

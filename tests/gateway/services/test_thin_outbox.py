@@ -9,6 +9,7 @@ import pytest
 from gateway.domain.events import EventKind, Json, Outgoing, Topic
 from gateway.domain.findings import FindingKind
 from gateway.domain.records import OutboxRow
+from gateway.services import thin_outbox as service
 from gateway.services.ports import Site
 from gateway.services.thin_outbox import (
     RANGES,
@@ -120,6 +121,19 @@ def test_when_that_is_not_enough_a_day_keeps_one_of_each_kind() -> None:
     assert set(days.values()) == {1} and len(days) == 8, "a day each, and never voltages instead of the register"
     assert {row.seq for row in tx.outgoing(0, 10_000)} >= set(money), "money and events stay"
     assert watch_outbox(tx, bounds, NOW) > 100 and tx.finding(FindingKind.OUTBOX_FULL, SUBJECT) is not None
+
+
+def test_what_is_remembered_of_spans_is_bounded_and_never_lets_one_go_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "KEPT", 5)
+    tx = MemoryTx()
+    for quarter in range(96 * 3, 0, -1):
+        for meter in ("m1", "m2"):
+            reading(tx, meter, NOW - 10 * DAY_MS - quarter * HOUR_MS // 4)
+    thinning, bounds = Thinning(), full(tx)
+    while thin_outbox(tx, bounds, thinning, SITE, NOW):
+        assert len(thinning.kept) <= 5
+    spans = Counter((row.message.subject, row.message.at_ms // HOUR_MS) for row in readings(tx))
+    assert len(spans) == 2 * 72 and len(readings(tx)) <= 0.9 * 2 * 288 + 1
 
 
 @pytest.mark.parametrize("by", ("rows", "bytes"))
