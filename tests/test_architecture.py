@@ -91,8 +91,12 @@ OF_ADAPTERS_FOR_CENTRAL = (
     "gateway.adapters.mqtt_link gateway.adapters.mqtt_session gateway.adapters.store.engine gateway.adapters.event_loop "
     "gateway.adapters.quiet_log gateway.adapters.http.bank gateway.adapters.http.bank_caller gateway.adapters.http.bank_gate "
     "gateway.adapters.http.bank_topups gateway.adapters.http.body gateway.adapters.http.guard gateway.adapters.http.problems "
-    "gateway.adapters.http.server"
+    "gateway.adapters.http.server gateway.adapters.http.bank_answers gateway.adapters.http.bank_books_api "
+    "gateway.adapters.http.bank_days_api "
+    "gateway.adapters.http.bank_forms gateway.adapters.http.bank_keys gateway.adapters.http.bank_spool gateway.adapters.http.tls "
+    "gateway.adapters.http.views gateway.adapters.bank_key_files gateway.adapters.identity"
 )
+OF_SETTINGS_FOR_CENTRAL = "gateway.settings.bank"
 CLI = (
     "gateway.__version__ gateway.cli gateway.bootstrap gateway.settings gateway.central gateway.domain protocols typer rich httpx2"
 )
@@ -101,7 +105,7 @@ ROOMS = (  # the first whose path begins the file's path holds
     Room("protocols/uplink/", "protocols pydantic msgspec joserfc google.protobuf", VALUE_MODULES, PURE),
     Room("protocols/bank/", "protocols http_message_signatures iso8583 cryptography", VALUE_MODULES, PURE),
     Room("protocols/", "protocols", VALUE_MODULES, PURE),
-    *(Room(f"firmware_sim/{name}.py", SHELL_OF_SIMULATOR) for name in ("line", "serve", "control", "bank", "__main__")),
+    *(Room(f"firmware_sim/{name}.py", SHELL_OF_SIMULATOR) for name in ("line", "serve", "control", "__main__")),
     *(Room(f"firmware_sim/banking/{name}.py", SHELL_OF_SIMULATOR + " cryptography") for name in ("line", "control", "bank")),
     Room("firmware_sim/", "protocols firmware_sim", STDLIB - WORLD, (no_async, no_clock, no_own_randomness)),
     Room("gateway/domain/", "gateway.domain", VALUE_MODULES, (*PURE, no_float)),
@@ -110,7 +114,7 @@ ROOMS = (  # the first whose path begins the file's path holds
     Room("gateway/entrypoints/", "gateway.entrypoints gateway.services gateway.domain structlog"),
     Room(
         "gateway/central/",
-        "gateway.__version__ gateway.central gateway.domain protocols " + OF_ADAPTERS_FOR_CENTRAL,
+        f"gateway.__version__ gateway.central gateway.domain protocols {OF_ADAPTERS_FOR_CENTRAL} {OF_SETTINGS_FOR_CENTRAL}",
         third_party=True,
     ),
     Room("gateway/settings/", "gateway.settings gateway.domain pydantic pydantic_settings"),
@@ -188,7 +192,6 @@ REJECTED = (
     ("firmware_sim/line.py", "from gateway.domain.meters import Meter", "gateway.domain"),
     ("firmware_sim/serve.py", "from gateway import settings", "gateway.settings"),
     ("firmware_sim/control.py", "import sqlalchemy", "sqlalchemy"),
-    ("firmware_sim/bank.py", "import gateway", "gateway"),
     ("firmware_sim/banking/line.py", "import gateway.adapters", "gateway.adapters"),
     ("firmware_sim/banking/control.py", "from gateway import settings", "gateway.settings"),
     ("firmware_sim/banking/bank.py", "import sqlalchemy", "sqlalchemy"),

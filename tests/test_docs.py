@@ -138,6 +138,10 @@ def checked(folder: Path, text: str) -> tuple[int, str]:
         vouched(folder, name, authority(folder))
         for made, named in (("ca.pem", "ca.crt"), (f"{name}.pem", "G1.crt"), (f"{name}.key", "G1.key")):
             (folder / made).replace(folder / named)
+    if 'certificate = "bank.crt"' in text:
+        vouched(folder, "bank", authority(folder))
+        for made, named in (("ca.pem", "banks.crt"), ("bank.pem", "bank.crt")):
+            (folder / made).replace(folder / named)
     (folder / "gateway.toml").write_text(text)
     return ran("check", "-c", str(folder / "gateway.toml"))
 

@@ -19,7 +19,7 @@ from gateway.adapters.http.problems import Problem
 from gateway.adapters.uplink_keyring import KeyRing
 from gateway.adapters.uplink_payloads import pseudonym
 from gateway.bootstrap.crew import Crew
-from gateway.bootstrap.imports import Imports
+from gateway.bootstrap.imports import KINDS, Imports
 from gateway.bootstrap.life import Life
 from gateway.bootstrap.limits import limit_asked
 from gateway.domain.approvals import Decision
@@ -29,7 +29,7 @@ from gateway.domain.jobs import Group
 from gateway.domain.life import Act, Kwh, NeedsSecond, Refusal
 from gateway.domain.limit_body import limit_body
 from gateway.domain.uplink_keys import UplinkKey
-from gateway.domain.uplink_orders import UplinkOrder
+from gateway.domain.uplink_orders import ReplyTo, UplinkOrder
 from gateway.entrypoints.uplink_work import Done
 from gateway.services.acts import Answer
 from gateway.services.ports import MoneyHeld, Site, Tx, Unavailable
@@ -43,9 +43,6 @@ LOOK_S = 1.0
 
 T = TypeVar("T")
 F = TypeVar("F", bound=BaseModel)
-
-ARCHIVE = ("meters", "accounts")
-"""Kinds of tables that can be put while the gateway runs; tariffs, schemes and calendars stand in its file."""
 
 
 class Books(Protocol):
@@ -133,6 +130,19 @@ def _as_filed(known: Sequence[UplinkKey], filed: Sequence[UplinkKey]) -> bool:
     return said and not left and names <= there.keys()
 
 
+async def replies_of(house: Books, orders: Sequence[str]) -> Mapping[str, ReplyTo]:
+    """Where answers to these orders are awaited besides; nobody is told so while the store is not available."""
+
+    def look(tx: Tx) -> dict[str, ReplyTo]:
+        found = ((order, tx.uplink_order(order)) for order in orders)
+        return {order: kept.reply for order, kept in found if kept is not None and kept.reply is not None}
+
+    try:
+        return await house.read(look)
+    except Unavailable:
+        return {}
+
+
 class Prepare:
     """Puts into a command what only the archive knows. key: of the pseudonyms."""
 
@@ -173,7 +183,7 @@ class Hands:
     async def do(self, order: UplinkOrder) -> Done:
         """As a person would have it done; the order's id makes it happen once."""
         act = Act(order.id, f"uplink:{order.kid}", order.said or "ordered by the centre", order.digest, f"uplink:{order.kid}")
-        args: dict[str, object] = json.loads(order.args)
+        args: dict[str, object] = dict(order.arguments)
         try:
             return Done(dict(await self._act(order, act, args)))
         except NeedsSecond as alone:
@@ -194,6 +204,11 @@ class Hands:
         asked = [loop.plan.ask(meter, Group.BILLING, now_ms) for loop in self._house.crew.loops.values()]
         self._house.wake()
         return any(asked)
+
+    def look_at_clocks(self) -> None:
+        """Every line does: it costs one query each."""
+        for loop in self._house.crew.loops.values():
+            loop.look_at_clocks()
 
     async def _act(self, order: UplinkOrder, act: Act, args: dict[str, object]) -> Answer:
         match order.verb:
@@ -216,12 +231,10 @@ class Hands:
         put = args.get("put")
         if not isinstance(put, dict) or not put:
             raise Refusal("there is nothing to put")
-        if foreign := sorted(put.keys() - set(ARCHIVE)):
-            raise Refusal(
-                f"{foreign[0]} cannot be put while the gateway runs: meters and accounts can, the rest stands in its file"
-            )
-        forms = {what: _sheet(act, what, put[what]) for what in ARCHIVE if what in put}
-        return await self._imports.put(forms, act)
+        if foreign := sorted(put.keys() - KINDS.keys()):
+            raise Refusal(f"{foreign[0]} cannot be put; {', '.join(KINDS)} can")
+        forms = {what: _sheet(act, what, put[what]) for what in KINDS if what in put}
+        return await self._imports.put(forms, act, str(args.get("version", "")))
 
 
 def _form(model: type[F], act: Act, args: Mapping[str, object]) -> F:
@@ -230,7 +243,7 @@ def _form(model: type[F], act: Act, args: Mapping[str, object]) -> F:
 
 def _sheet(act: Act, what: str, tables: Sequence[Mapping[str, object]]) -> ArchiveForm:
     """Tables as the TOML of a file."""
-    name = what.removesuffix("s")
+    name = KINDS[what].table
     text = "".join(
         f"[[{name}]]\n" + "".join(f"{_toml_key(key)} = {_toml(value)}\n" for key, value in table.items()) for table in tables
     )

@@ -10,13 +10,13 @@ from gateway.adapters.http.reload import Changes, Parts
 from gateway.settings import Settings
 from gateway.settings.cut_rules import Limits
 
-BY_NAME = ("line", "meter", "account", "tariff", "scheme")
+BY_NAME = ("line", "meter", "account", "tariff", "scheme", "output")
 """Tables of named things, each added, removed or changed by itself."""
 
 AT_ANY_TIME = (
     *("gateway.passwords", "ledger.close_after_days"),
     *("clock.source", "clock.sources", "clock.rtc_set", "clock.rtc_drift_ppm", "clock.keep_meters"),
-    *("bank.paths", "bank.heartbeat", "bank.heartbeat_limit_s", "bank.counter_hours", "bank.partner"),
+    *("bank.paths", "bank.heartbeat", "bank.heartbeat_limit_s", "bank.counter_hours", "bank.partner", "bank.proxies"),
     *("store.readings_days", "store.acknowledged_days", "store.acknowledged_money_days"),
     *(f"limits.{key}" for key in Limits.model_fields),
     *("no_cut_calendar", "notice_channel", "notices.texts", "policy", "uplink_key"),
@@ -26,21 +26,28 @@ AT_ANY_TIME = (
 
 
 def changes(
-    old: Settings, new: Settings, *, passwords: bool = False, tariffs: Sequence[str] = (), calendars: bool = False
+    old: Settings,
+    new: Settings,
+    *,
+    passwords: bool = False,
+    tariffs: Sequence[str] = (),
+    calendars: bool = False,
+    outputs: Sequence[str] = (),
 ) -> Changes:
     """What the new configuration changes. passwords: the file of passwords holds others now. tariffs: those whose content, also
-    in files of their own, is another; calendars: one of theirs is."""
+    in files of their own, is another; calendars: one of theirs is. outputs: those whose table or secret is another."""
     parts = {table: _parts(_named(old, table), _named(new, table)) for table in BY_NAME}
-    known = parts["tariff"]
-    parts["tariff"] = Parts(
-        known.added, known.removed, tuple(id for id in _named(new, "tariff") if id in {*known.changed, *tariffs} - {*known.added})
-    )
+    for table, others in (("tariff", tariffs), ("output", outputs)):
+        known = parts[table]
+        changed = {*known.changed, *others} - {*known.added}
+        parts[table] = Parts(known.added, known.removed, tuple(name for name in _named(new, table) if name in changed))
     return Changes(
         lines=parts["line"],
         meters=parts["meter"],
         accounts=parts["account"],
         tariffs=parts["tariff"],
         schemes=parts["scheme"],
+        outputs=parts["output"],
         keys=tuple(dict.fromkeys([*(key for key in _keys(old, new) if key in AT_ANY_TIME), *["no_cut_calendar"] * calendars])),
         passwords=passwords,
     )

@@ -14,7 +14,7 @@ from gateway.adapters.clock import Clock
 from gateway.adapters.profile_facts import gives, notice
 from gateway.adapters.profiles import profile
 from gateway.adapters.store import store_file
-from gateway.bootstrap.banks import examine_banks
+from gateway.bootstrap.banks import bank_notices, ended_bank_tls, examine_banks
 from gateway.bootstrap.calendars import ended_calendars, examine_calendars
 from gateway.bootstrap.iso8583 import faults as examine_iso8583
 from gateway.bootstrap.limits import examine_limits
@@ -46,8 +46,8 @@ class LineReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `check` found. notices: what no meter has confirmed of the profiles in use. ended: calendars that have ended, which
-    only a start lives with."""
+    """What `check` found. notices: what no meter has confirmed of the profiles in use, and what of the banks may not be
+    meant so. ended: calendars and certificates that have ended, which only a start lives with."""
 
     lines: Sequence[LineReport]
     errors: Sequence[str]
@@ -75,7 +75,8 @@ def examine(settings: Settings, folder: Path) -> Report:
         errors.append(str(problem))
     rounds, problems = examine_lines(settings, passwords)
     errors += problems + examine_schemes(settings) + examine_policies(settings)
-    errors += examine_calendars(settings, folder) + examine_notices(settings, folder) + examine_iso8583(settings, folder)
+    errors += examine_calendars(settings, folder) + examine_notices(settings, folder)
+    errors += examine_iso8583(settings, folder, Clock().now_ms())
     errors += examine_banks(settings, folder)
     tariffs: dict[str, Tariff] = {}
     try:
@@ -93,8 +94,10 @@ def examine(settings: Settings, folder: Path) -> Report:
         meters = owned[account.id]
         if not problems and account.tariff in tariffs:
             errors += [f"account {account.id}: {text}" for text in _unpriced(account, meters, tariffs[account.tariff])]
-    today = date.fromisoformat(day_of(Clock().now_ms(), ZoneInfo(settings.gateway.zone)))
-    return Report(lines, errors, [] if problems else _notices(settings), ended_calendars(settings, folder, today))
+    now_ms = Clock().now_ms()
+    ended = ended_calendars(settings, folder, date.fromisoformat(day_of(now_ms, ZoneInfo(settings.gateway.zone))))
+    notices = [*([] if problems else _notices(settings)), *bank_notices(settings)]
+    return Report(lines, errors, notices, [*ended, *ended_bank_tls(settings, folder, now_ms)])
 
 
 def _notices(settings: Settings) -> list[str]:

@@ -23,7 +23,7 @@ from gateway.adapters import event_loop, quiet_log
 from gateway.adapters.clock import Clock, steady_ms
 from gateway.adapters.http.archive_api import ArchiveApi
 from gateway.adapters.http.auth import OperatorAuth
-from gateway.adapters.http.bank_gate import bank_router
+from gateway.adapters.http.bank_gate import BankGate, bank_router
 from gateway.adapters.http.completeness import CompletenessApi
 from gateway.adapters.http.guard import new_application
 from gateway.adapters.http.keys_api import KeysApi
@@ -40,7 +40,7 @@ from gateway.adapters.http.sessions import SessionApi, Sessions
 from gateway.adapters.http.statements import StatementApi
 from gateway.adapters.http.stream import Stream
 from gateway.adapters.http.wallets_api import WalletsApi
-from gateway.adapters.identity import identity_of
+from gateway.adapters.identity import Identity, identity_of
 from gateway.adapters.iso8583_listener import IsoListener
 from gateway.adapters.meter_links.dlt645_clock import ClockBroadcast
 from gateway.adapters.mqtt_link import MqttLink
@@ -49,8 +49,8 @@ from gateway.adapters.timetable import next_fire
 from gateway.adapters.uplink_keyring import KeyRing
 from gateway.bootstrap.archive import archive_of, site_of
 from gateway.bootstrap.bank_books import BankBooks
-from gateway.bootstrap.banks import bank_listener, gate_of, hang_banks
-from gateway.bootstrap.centre import Hands, Keys, Prepare
+from gateway.bootstrap.banks import bank_listener, bank_tls, gate_of, hang_banks
+from gateway.bootstrap.centre import Hands, Keys, Prepare, replies_of
 from gateway.bootstrap.counter import hang_counter
 from gateway.bootstrap.crew import Crew
 from gateway.bootstrap.direct_debit import hang_debit
@@ -59,12 +59,14 @@ from gateway.bootstrap.examine import CannotStart, examine, passwords_of, store_
 from gateway.bootstrap.filings import Merged, Stored, merge
 from gateway.bootstrap.guests import hang_tools
 from gateway.bootstrap.imports import Imports
-from gateway.bootstrap.iso8583 import days_of, listeners
+from gateway.bootstrap.iso8583 import certificate_days as iso8583_days
+from gateway.bootstrap.iso8583 import days_of, keys_sent, listeners
 from gateway.bootstrap.life import Life, standing
 from gateway.bootstrap.limits import limit_cases
 from gateway.bootstrap.lines import BuiltLine, build_lines
 from gateway.bootstrap.notices import LivePosts, notice_cases
-from gateway.bootstrap.outputs import work_of
+from gateway.bootstrap.outputs import Outputs
+from gateway.bootstrap.own_key import hang_own_key
 from gateway.bootstrap.people import People
 from gateway.bootstrap.reload import Reloader
 from gateway.bootstrap.reopening import reopen_cases
@@ -144,6 +146,7 @@ class Gateway:
         self._fatal = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.bank_listener: Listener | None = None
+        self._gate: BankGate | None = None
         try:
             self.passwords = passwords_of(settings, folder)
             self._open.enter_context(lock(self.data))
@@ -155,6 +158,9 @@ class Gateway:
             self.reload = Reloader(self, file or folder / "gateway.toml")
             self.vitals = Vitals(settings.gateway.id, __version__, self.crew, self.clock)
             self.vitals.store, self.vitals.site = self.store, self.site
+            self.outputs = Outputs(self, folder, self.clock, self._outbox_wake.listener, _again_and_again)
+            self.vitals.outputs = self.outputs.status
+            self.vitals.watch_certificates(self.outputs.certificates)
             self.keys = Keys(self, KeyRing())
             self.link = self._mqtt()
             self._posts = LivePosts(lambda: self.settings, folder)
@@ -164,6 +170,8 @@ class Gateway:
             self.bank_listener = bank_listener(self.settings, folder, self._bank_application)
             if self.bank_listener is not None:
                 self._open.callback(self.bank_listener.close)
+            if (tls := bank_tls(self.settings, folder)) is not None:
+                self.vitals.watch_certificates(lambda: tls.days_left(self.clock.now_ms()))
             self.iso8583 = self._iso8583()
             self._prepare()
         except (StoreError, ListenError, ValueError) as problem:
@@ -233,9 +241,7 @@ class Gateway:
             orders = UplinkWork(self, Hands(self, self.life, Imports(self, self.life)), self.site, self.clock)
             work += [_again_and_again("orders", orders.run), _again_and_again("keys", self.keys.watch)]
             work += [_again_and_again("outbox", outbox.run), _again_and_again("uplink", self.link.run)]
-        outputs = work_of(self, self.settings, self.folder, self.clock, self._outbox_wake.listener)
-        work += [_again_and_again(name, run) for name, run in outputs]
-        return work
+        return [*work, _again_and_again("outputs", self.outputs.run)]
 
     def _listeners(self) -> list[Listener]:
         return [self.listener] if self.bank_listener is None else [self.listener, self.bank_listener]
@@ -275,6 +281,12 @@ class Gateway:
         result = await self.write(usecase)
         self._wake.notify()
         return result
+
+    def take_identity(self, identity: Identity) -> None:
+        """What signs from now on."""
+        self.identity = identity
+        if self._gate is not None:
+            self._gate.identity = identity
 
     def _seal(self, payload: bytes) -> str:
         return self.identity.seal(payload.decode())
@@ -348,6 +360,7 @@ class Gateway:
             now_ms=self.clock.now_ms,
             rng=random.SystemRandom(),
         )
+        link.kept = partial(replies_of, self)
         tls = tls_of(mqtt, self.folder)
         self.vitals.watch_broker(str(broker), link.connected, certificate_days(tls, self.clock.now_ms) if tls else dict)
         return link
@@ -400,6 +413,7 @@ class Gateway:
         life = self.life = Life(self)
         app.include_router(LifeApi(life, auth).router())
         app.include_router(KeysApi(self.keys.cases(), auth).router())
+        hang_own_key(app, self, self.data, auth)
         app.include_router(ArchiveApi(Imports(self, life), auth).router())
         app.include_router(NoticesApi(notice_cases(self.write, self.clock.now_ms), self.read, auth, self.clock.now_ms).router())
         app.include_router(page_router())
@@ -413,8 +427,8 @@ class Gateway:
 
     def _hang_banks(self, app: FastAPI) -> None:
         heard = partial(self.trust.hear, PathKind.BANK)
-        gate = gate_of(self, self.folder, self.identity, self.clock.now_ms, heard)
-        hang_banks(app, self.read, gate, self.topup, lambda: self.vitals.money_held, self.clock.now_ms)
+        gate = self._gate = gate_of(self, self.folder, self.identity, self.clock.now_ms, heard)
+        hang_banks(app, self, gate, self.topup, lambda: self.vitals.money_held, self.clock.now_ms)
         router = bank_router(gate)
         BankBooks(self, self.site, self.clock.now_ms, self.wake, self.data).hang(router)
         app.include_router(router)
@@ -423,8 +437,11 @@ class Gateway:
         if not self.settings.bank.enabled:
             return []
         days = self.store.read_now(lambda tx: days_of(tx, self.settings))
+        keys = self.store.read_now(lambda tx: keys_sent(tx, self.settings))
         heard = partial(self.trust.hear, PathKind.BANK)
-        found = listeners(self, self.settings, self.folder, self.clock.now_ms, heard, days)
+        found = listeners(self, self.settings, self.folder, self.clock.now_ms, heard, days, keys)
+        self.vitals.partners = lambda: [each.status() for each in found]
+        self.vitals.watch_certificates(partial(iso8583_days, self.settings, self.folder, self.clock.now_ms))
         for each in found:
             self._open.callback(each.close)
             log.info("iso8583", partner=each.partner.bank, port=each.port)

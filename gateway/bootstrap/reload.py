@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -13,11 +13,14 @@ import structlog
 from gateway.adapters.clock import Clock
 from gateway.adapters.http.reload import Changes, NotReloaded
 from gateway.bootstrap.archive import archive_of, site_of
+from gateway.bootstrap.calendars import calendars_of
 from gateway.bootstrap.crew import Crew, Restless
 from gateway.bootstrap.difference import changes, restarts
 from gateway.bootstrap.examine import CannotStart, examine, passwords_of
 from gateway.bootstrap.filings import NOTHING, Merged, Stored, merge
 from gateway.bootstrap.lines import Before, Passwords, build_lines
+from gateway.bootstrap.outputs import Outputs
+from gateway.bootstrap.tariffs import tariffs_of
 from gateway.bootstrap.trust import Trust
 from gateway.domain.events import EventKind, Json
 from gateway.domain.life import Refusal
@@ -42,6 +45,8 @@ class Running(Protocol):
 
     @property
     def crew(self) -> Crew: ...
+    @property
+    def outputs(self) -> Outputs: ...
     @property
     def passwords(self) -> Passwords: ...
     @property
@@ -101,7 +106,9 @@ class Reloader:
         new = found.settings
         files = [tariff.id for tariff in found.archive.tariffs if tariff not in gateway.archive.tariffs]
         calendars = found.archive.calendars != gateway.archive.calendars
-        changed = changes(old, new, passwords=found.passwords != gateway.passwords, tariffs=files, calendars=calendars)
+        outputs, passwords = gateway.outputs.wanted(new), found.passwords != gateway.passwords
+        others = gateway.outputs.stale(outputs)
+        changed = changes(old, new, passwords=passwords, tariffs=files, calendars=calendars, outputs=others)
         if not changed:
             gateway.filed = found.filed
             return changed
@@ -119,6 +126,7 @@ class Reloader:
         except (Restless, Unavailable, ValueError) as problem:
             raise NotReloaded([str(problem)], valid=True) from None
         gateway.wake()
+        await gateway.outputs.change(outputs)
         return changed
 
     async def take(self, merged: Merged, stored: Stored, meters: Collection[str], commit: Callable[[Tx], T]) -> T:
@@ -129,6 +137,7 @@ class Reloader:
 
         async def write(ending: Collection[str]) -> None:
             done.append(await gateway.write(commit))
+            gateway.archive = self._with(merged.settings)
             gateway.settings, gateway.stored = merged.settings, stored
 
         try:
@@ -139,6 +148,16 @@ class Reloader:
         if meters:
             log.info("archive_changed", meters=len(meters))
         return done[0]
+
+    def _with(self, new: Settings) -> Archive:
+        """What the next reload is held against."""
+        old, folder, zone = self._gateway.settings, self._file.resolve().parent, new.gateway.zone
+        archive = self._gateway.archive
+        if new.tariff != old.tariff:
+            archive = replace(archive, tariffs=tariffs_of(new.tariff, folder, zone))
+        if new.no_cut_calendar != old.no_cut_calendar:
+            archive = replace(archive, calendars=calendars_of(new.no_cut_calendar, folder, zone))
+        return archive
 
 
 def look(file: Path, named: str | None, old: Settings, stored: Stored = NOTHING) -> _Found:
@@ -151,7 +170,9 @@ def look(file: Path, named: str | None, old: Settings, stored: Stored = NOTHING)
         merged = merge(filed, stored)
         new = merged.settings
         report = examine(new, folder)
-        if errors := [*report.errors, *report.ended]:
+        alone = stored.calendars.keys() - {each.id for each in filed.no_cut_calendar}
+        beside = tuple(f"no_cut_calendar {id}:" for id in alone)  # whoever edits the file cannot mend these
+        if errors := [*report.errors, *(ended for ended in report.ended if not ended.startswith(beside))]:
             raise NotReloaded(errors, valid=False)
         passwords, archive = passwords_of(new, folder), archive_of(new, folder, merged)
     except SettingsError as problem:
@@ -174,6 +195,6 @@ def _take_over(tx: Tx, archive: Archive, site: Site, changed: Changes, ending: C
 
 def _counts(changed: Changes) -> dict[str, Json]:
     """How many of what came, went or are different."""
-    named = {table: getattr(changed, table) for table in ("lines", "meters", "accounts", "tariffs", "schemes")}
+    named = {table: getattr(changed, table) for table in ("lines", "meters", "accounts", "tariffs", "schemes", "outputs")}
     counts = {table: len(parts.added) + len(parts.removed) + len(parts.changed) for table, parts in named.items()}
     return {what: n for what, n in {**counts, "keys": len(changed.keys), "passwords": int(changed.passwords)}.items() if n}

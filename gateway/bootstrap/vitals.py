@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from gateway.adapters.clock import Clock
-from gateway.adapters.http.status import AckLatency, Broker, Counters, Health, LineStatus, MeterStatus, QueueStatus
+from gateway.adapters.http.status import (
+    AckLatency,
+    Broker,
+    Counters,
+    Health,
+    LineStatus,
+    MeterStatus,
+    OutputStatus,
+    PartnerStatus,
+    QueueStatus,
+)
 from gateway.adapters.lines.driver import Driver
 from gateway.adapters.lines.latency import quantile_ms, together
 from gateway.adapters.store import Store
@@ -43,7 +53,9 @@ class Vitals:
         self._commands: Counter[tuple[str, str]] = Counter()
         self._broker: tuple[str, asyncio.Event] | None = None
         self.certificates: Callable[[], Mapping[str, int]] = dict
+        self.partners: Callable[[], Sequence[PartnerStatus]] = tuple
         self.latency = Latency()
+        self.outputs: Callable[[int], Sequence[OutputStatus]] = lambda _last: ()
 
     async def watch(self) -> None:
         """Keep the samples that utilisation needs; until cancelled."""
@@ -61,7 +73,13 @@ class Vitals:
 
     def watch_broker(self, address: str, connected: asyncio.Event, certificates: Callable[[], Mapping[str, int]] = dict) -> None:
         """From now on the broker's state is known. certificates: whole days that each is still good."""
-        self._broker, self.certificates = (address, connected), certificates
+        self._broker = address, connected
+        self.watch_certificates(certificates)
+
+    def watch_certificates(self, more: Callable[[], Mapping[str, int]]) -> None:
+        """These too. more: whole days that each is still good, by name."""
+        before = self.certificates
+        self.certificates = lambda: {**before(), **more()}
 
     def health(self) -> Health:
         """Why no money may be taken, and what holds only cuts."""
@@ -102,13 +120,14 @@ class Vitals:
         if self._broker is None:
             return None
         latency = AckLatency(BOUNDS_S, tuple(self.latency.counts), self.latency.sum_s)
-        return Broker(self._broker[0], self._broker[1].is_set(), latency, self.certificates())
+        return Broker(self._broker[0], self._broker[1].is_set(), latency)
 
     def counters(self) -> Counters:
         """Totals since the start."""
         exchanges = sum(line.driver.counters.exchanges for line in self._crew.lines.values())
         waiting = self.store.waiting if self.store else 0
-        return Counters(self._crew.recorded, dict(self._topups), waiting, exchanges, dict(self._commands))
+        counted, days = dict(self._commands), self.certificates()
+        return Counters(self._crew.recorded, dict(self._topups), waiting, exchanges, counted, days, self.partners())
 
     def _line(self, line: BuiltLine) -> LineStatus:
         loop, seen, now_ms = self._crew.loops.get(line.id), line.driver.counters, self._clock.now_ms()

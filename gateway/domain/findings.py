@@ -27,6 +27,7 @@ class FindingKind(StrEnum):
     OUTBOX_FULL = "outbox_full"
     CERTIFICATE_ENDING = "certificate_ending"
     CERTIFICATE_ENDING_SOON = "certificate_ending_soon"
+    DEBIT_UNBOOKED = "debit_unbooked"
 
 
 @dataclass(frozen=True, slots=True)

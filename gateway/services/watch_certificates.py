@@ -11,6 +11,13 @@ from gateway.services.ports import Tx
 SOON_DAYS = {FindingKind.CERTIFICATE_ENDING: 30, FindingKind.CERTIFICATE_ENDING_SOON: 7}
 """Days left at which a person is told, and told again."""
 
+WHOSE = {
+    "gateway": "the gateway's own certificate",
+    "ca": "the certificate that vouches for the broker",
+    "bank": "the certificate of the banks' listener",
+    "bank-ca": "the certificate that vouches for the banks",
+}
+
 
 def certificates_due(tx: Tx, days_left: Mapping[str, int]) -> bool:
     """Whether watch_certificates would do anything. Reads only."""
@@ -20,9 +27,9 @@ def certificates_due(tx: Tx, days_left: Mapping[str, int]) -> bool:
 
 
 def watch_certificates(tx: Tx, days_left: Mapping[str, int], now_ms: int) -> None:
-    """Opens and closes their findings. days_left: whole days by certificate (`gateway`, `ca`), negative once it has ended."""
+    """Opens and closes their findings. days_left: whole days by certificate (as in WHOSE), negative once it has ended."""
     for name, days in days_left.items():
-        whose = "the gateway's own certificate" if name == "gateway" else "the certificate that vouches for the broker"
+        whose = WHOSE.get(name, f"the certificate of {name}")
         when = f"ends in {days} days" if days >= 0 else "has ended"
         for kind, soon in SOON_DAYS.items():
             if days > soon:

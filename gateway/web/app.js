@@ -107,7 +107,7 @@ function drawEvents(events) {
   }));
 }
 
-function drawState(health, outbox) {
+function drawState(health, outbox, outputs) {
   $("gateway").textContent = health.gateway;
   document.title = `${health.gateway} · wattgate`;
   const trouble = [...health.reasons, ...health.holds];
@@ -118,6 +118,10 @@ function drawState(health, outbox) {
   if (outbox.broker === null) chip("broker", "dim", "no broker");
   else chip("broker", outbox.connected ? "ok" : "bad", outbox.connected ? "broker connected" : "broker away", outbox.broker);
   chip("outbox", outbox.waiting > 1000 ? "warn" : "ok", `${outbox.waiting.toLocaleString()} waiting for the centre`, `${outbox.acknowledged} of ${outbox.published} published messages acknowledged`);
+  const away = outputs.filter((each) => !each.connected);
+  const told = outputs.map((each) => `${each.output} (${each.address}): ${each.connected ? "connected" : "away"}, ${each.waiting} waiting, ${each.dropped} dropped`);
+  $("outputs").hidden = !outputs.length;
+  chip("outputs", away.length ? "bad" : "ok", away.length ? `outputs away: ${away.map((each) => each.output).join(", ")}` : `${outputs.length} outputs`, told.join("\n"));
 }
 
 function drawSession(session) {
@@ -171,7 +175,7 @@ async function refresh(ids) {
   if (next) refresh(next);
 }
 
-const refreshState = () => attempt(async () => drawState(...(await Promise.all([get("/healthz"), get("/api/v1/outbox")]))));
+const refreshState = () => attempt(async () => drawState(...(await Promise.all([get("/healthz"), get("/api/v1/outbox"), get("/api/v1/outputs")]))));
 
 async function follow() {
   try {

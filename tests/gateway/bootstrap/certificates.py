@@ -18,17 +18,20 @@ def authority(folder: Path) -> Ed25519PrivateKey:
     return key
 
 
-def vouched(folder: Path, name: str, by: Ed25519PrivateKey) -> None:
-    """NAME.pem and NAME.key."""
+def vouched(folder: Path, name: str, by: Ed25519PrivateKey, days: int = 1) -> None:
+    """NAME.pem and NAME.key, good for so many days from now; negative: it ended so many days ago."""
     key = Ed25519PrivateKey.generate()
-    _write(folder / f"{name}.pem", name, key, by, x509.BasicConstraints(ca=False, path_length=None))
+    _write(folder / f"{name}.pem", name, key, by, x509.BasicConstraints(ca=False, path_length=None), days)
     file = folder / f"{name}.key"
     file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     file.chmod(0o600)
 
 
-def _write(path: Path, name: str, key: Ed25519PrivateKey, by: Ed25519PrivateKey, kind: x509.BasicConstraints) -> None:
+def _write(
+    path: Path, name: str, key: Ed25519PrivateKey, by: Ed25519PrivateKey, kind: x509.BasicConstraints, days: int = 1
+) -> None:
     now = datetime.now(UTC)
+    ends = now + timedelta(days=days)
     called = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     names = x509.SubjectAlternativeName(
         [x509.DNSName(f"{name.replace(' ', '-')}.example"), x509.IPAddress(ip_address("127.0.0.1"))]
@@ -39,8 +42,8 @@ def _write(path: Path, name: str, key: Ed25519PrivateKey, by: Ed25519PrivateKey,
         .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Test CA")]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(min(now, ends) - timedelta(hours=1))
+        .not_valid_after(ends)
         .add_extension(kind, critical=True)
         .add_extension(names, critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

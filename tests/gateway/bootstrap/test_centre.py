@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ async def test_orders_of_the_centre_over_a_whole_gateway(site_of: MakeSite) -> N
         said = await centre.final(await centre.order("archive", args={"put": wrong}))
         assert said["state"] == "refused" and gateway.store.read_now(lambda tx: tx.account("A3")) is None
         said = await centre.final(await centre.order("archive", args={"put": {"tariffs": [{"id": "x"}]}}))
-        assert "cannot be put" in said["reason"]
+        assert said["state"] == "refused" and "currency is missing" in said["reason"]
 
         opened = {"account": {"id": "A4", "currency": "CNY", "tariff": "flat"}, "meters": [{"meter": "new-1"}]}
         said = await centre.final(await centre.order("open_account", args=opened))
@@ -111,6 +112,19 @@ async def test_orders_of_the_centre_over_a_whole_gateway(site_of: MakeSite) -> N
         fast = {"limit": {"power_w": 3000, "delay_s": 600}}
         said = await centre.final(await centre.order("set_limit", account=centre.account, args=fast, expires_at=soon))
         assert said["state"] == "refused" and "instant_s" in said["reason"]
+        await centre.final(await centre.order("read", meter="m0-0", expires_at=soon))
+        billing = gateway.store.read_now(lambda tx: tx.billing("m0-0"))
+        assert billing is not None and billing.confirmed is not None
+        shown = {name: f"{Decimal(wh + 9_000_000) / 1000:.2f}" for name, wh in billing.confirmed.wh.items()}
+        device = {"device": {"address": "78"}, "last": shown, "first": shown}
+        waits = await centre.order("change_meter", meter="m0-0", args=device)
+        await site.until(lambda: centre.last(waits)["state"] != "queued", "more than it can have counted waits")
+        assert centre.last(waits)["state"] == "quarantined", centre.last(waits)["reason"]
+        await centre.order("release", WATCH, args={"id": waits})
+        assert (await centre.final(waits))["state"] == "done"
+        row = gateway.store.read_now(lambda tx: [each for each in tx.audit_rows(0, 999) if each.act == "change_meter"])[-1]
+        assert (row.who, row.data["second"]) == ("uplink:centre-1", "uplink:watch-1")
+
         limit = await centre.order("set_limit", account=centre.account, args={"limit": None}, expires_at=soon)
         assert centre.last(limit)["state"] == "quarantined"
         await centre.order("release", WATCH, args={"id": limit})
