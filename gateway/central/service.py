@@ -150,9 +150,14 @@ class Central:
             self._to_send.set()
 
     async def in_store(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs something on the store in the thread that has it. Where it breaks, everything ends: also what a bank asked for."""
+        """Runs something on the store in the thread that has it. Where it breaks, everything ends: also what a bank asked for.
+        StoreFailed once we have stopped."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+            running = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        except RuntimeError:
+            raise StoreFailed("the central system is stopping") from None
+        try:
+            return await running
         except StoreBroken as broken:
             self._broken = broken
             self._ended.set()

@@ -9,6 +9,10 @@ from gateway.services.keep_clock import CLOCKED
 from gateway.services.ports import Site, Tx
 
 
+ENERGY = "energy_"
+"""Quantities of the group that is read for `read` begin so."""
+
+
 def wish_clock(tx: Tx, meter_id: str, site: Site) -> str | None:
     """The meter's clock is looked at next, and set by the rules of keep_clock where it is off. Why not, in one sentence."""
     if not site.clock_trusted:
@@ -35,6 +39,9 @@ def clock_right(tx: Tx, meter_id: str, since_ms: int) -> int | None:
 
 
 def read_since(tx: Tx, meter_id: str, since_ms: int) -> dict[str, str] | None:
-    """What the meter answered since then, by quantity; None while it has not."""
+    """What the meter answered since then, by quantity; None while its energy is not among it: that is what is asked for, and the poll
+    of something else may come before it."""
     items = {name: each for name, each in tx.latest(meter_id).items() if each.answered_ms >= since_ms}
-    return {name: f"{each.item.value:f}" for name, each in items.items() if each.item.value is not None} if items else None
+    if not any(name.startswith(ENERGY) for name in items):
+        return None
+    return {name: f"{each.item.value:f}" for name, each in items.items() if each.item.value is not None}

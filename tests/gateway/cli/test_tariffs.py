@@ -56,7 +56,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_every_verb_has_help_with_an_example() -> None:
     verbs = [command.name or command.callback.__name__ for command in tariffs.registered_commands if command.callback]
-    assert verbs == ["check", "show", "explain", "simulate", "vend"]
+    assert verbs == ["check", "show", "explain", "simulate", "vend", "import", "export"]
     for verb in verbs:
         assert f"Example: wattgate tariffs {verb}" in " ".join(CliRunner().invoke(tariffs, [verb, "--help"]).output.split())
 
