@@ -22,7 +22,7 @@ test: check  ## checks and all tests, e.g. ARGS=tests/protocols
 	@scripts/install iptables
 	@scripts/install peers
 	@scripts/install node
-	PYTHONDONTWRITEBYTECODE= $(bin)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(bin)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check:  ## ruff and mypy
 	@scripts/install dev
