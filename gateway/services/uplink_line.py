@@ -8,7 +8,6 @@ from gateway.domain.clocks import ClockState, MeterClock
 from gateway.services.keep_clock import CLOCKED
 from gateway.services.ports import Site, Tx
 
-
 ENERGY = "energy_"
 """Quantities of the group that is read for `read` begin so."""
 
@@ -39,8 +38,8 @@ def clock_right(tx: Tx, meter_id: str, since_ms: int) -> int | None:
 
 
 def read_since(tx: Tx, meter_id: str, since_ms: int) -> dict[str, str] | None:
-    """What the meter answered since then, by quantity; None while its energy is not among it: that is what is asked for, and the poll
-    of something else may come before it."""
+    """What the meter answered since then, by quantity; None while its energy is not among it, for the poll of something else may come
+    before what was asked for."""
     items = {name: each for name, each in tx.latest(meter_id).items() if each.answered_ms >= since_ms}
     if not any(name.startswith(ENERGY) for name in items):
         return None
