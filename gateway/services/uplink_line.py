@@ -38,7 +38,7 @@ def clock_right(tx: Tx, meter_id: str, since_ms: int) -> int | None:
 
 
 def read_since(tx: Tx, meter_id: str, since_ms: int) -> dict[str, str] | None:
-    """What the meter answered since then, by quantity; None while its energy is not among it, for the poll of something else may come
+    """What the meter answered since then, by quantity; None while its energy is not among it: the poll of something else may come
     before what was asked for."""
     items = {name: each for name, each in tx.latest(meter_id).items() if each.answered_ms >= since_ms}
     if not any(name.startswith(ENERGY) for name in items):
