@@ -148,8 +148,8 @@ async def test_each_way_of_signing_wrongly_is_wrong_and_the_right_one_right(secr
 
     def right(request: httpx2.Request) -> bool:
         """As the other side judges it, nonce and all."""
-        url = "https://pay.example.org" + request.url.raw_path.decode()
-        signed = Request(request.method, url, Fields([*request.headers.items()]))
+        asked = "https://pay.example.org" + request.url.raw_path.decode()
+        signed = Request(request.method, asked, Fields([*request.headers.items()]))
         try:
             nonce = check_request(signed, request.content, lambda kid: key, int(NOW.timestamp())).nonce
         except BadSignature:
