@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -13,6 +14,16 @@ from protocols.bank.signatures import Algorithm, BankKey
 
 LEAST_SECRET = 32
 """Bytes of an HMAC's key: as long as what SHA-256 gives, or the signature is weaker than it looks (RFC 2104)."""
+
+
+def key_of(kid: str, algorithm: str, public: str | None, path: Path, secret: Callable[[Path], str]) -> BankKey:
+    """A key as a configuration names it: algorithm and public half, or the file. secret: reads a file that only we may read, and
+    raises what it likes. ValueError in one sentence."""
+    if algorithm == "hmac-sha256":
+        return hmac_key(kid, secret(path), path)
+    if algorithm == "sm2-sm3":
+        return sm2_key(kid, public or "")
+    return ed25519_file(kid, path) if public is None else ed25519_key(kid, public)
 
 
 def ed25519_key(kid: str, x: str) -> BankKey:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import structlog
 from fastapi import FastAPI
 
-from gateway.adapters.bank_key_files import ed25519_file, ed25519_key, hmac_key, sm2_key
+from gateway.adapters.bank_key_files import key_of
 from gateway.adapters.http.bank import BankApi, BankTerms, BankUseCases
 from gateway.adapters.http.bank_gate import BankGate, Banks, KnownBank, KnownKey
 from gateway.adapters.http.bank_topups import TakeTopUp
@@ -94,12 +94,7 @@ def bank_notices(settings: Settings) -> list[str]:
 def _key(bank: str, entry: PartnerKey, folder: Path) -> KnownKey:
     path = folder / (entry.file or "")
     try:
-        if entry.algorithm == "hmac-sha256":
-            key = hmac_key(entry.kid, secret_file(path), path)
-        elif entry.algorithm == "sm2-sm3":
-            key = sm2_key(entry.kid, entry.public or "")
-        else:
-            key = ed25519_file(entry.kid, path) if entry.public is None else ed25519_key(entry.kid, entry.public)
+        key = key_of(entry.kid, entry.algorithm, entry.public, path, secret_file)
         return KnownKey(bank, key, *entry.span_ms, entry.own_scopes)
     except SettingsError:
         raise

@@ -10,7 +10,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from gateway.adapters.bank_key_files import ed25519_file, ed25519_key, hmac_key, sm2_key
+from gateway.adapters.bank_key_files import key_of
 from gateway.adapters.http.bank_gate import Banks, KnownBank, KnownKey
 from gateway.adapters.http.tls import Tls
 from gateway.domain.bank_terms import QUERY, RECONCILE, REVERSAL, TOPUP
@@ -84,12 +84,7 @@ class BankTable(Bank):
 def _key(bank: str, entry: PartnerKey, folder: Path) -> KnownKey:
     """ValueError in one sentence."""
     path = folder / (entry.file or "")
-    if entry.algorithm == "hmac-sha256":
-        key = hmac_key(entry.kid, _secret(path), path)
-    elif entry.algorithm == "sm2-sm3":
-        key = sm2_key(entry.kid, entry.public or "")
-    else:
-        key = ed25519_file(entry.kid, path) if entry.public is None else ed25519_key(entry.kid, entry.public)
+    key = key_of(entry.kid, entry.algorithm, entry.public, path, _secret)
     return KnownKey(bank, key, *entry.span_ms, entry.own_scopes)
 
 

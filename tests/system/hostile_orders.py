@@ -23,6 +23,7 @@ from gateway.services.receive_command import EARLY_MS
 from protocols.uplink.moments import format_moment
 from protocols.uplink.signing import TOKEN_LIMIT
 from tests.gateway.centre_keys import LIVES_MS, Signer, b64
+from tests.gateway.spoilt import spoilt
 from tests.system.relay_stand import COMMAND, ROOT, key_table
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -325,19 +326,7 @@ def _look_alikes(f: Forger) -> Hostile:
 
 def _any_byte(f: Forger) -> Hostile:
     """A good token with some bytes changed, put in or left out."""
-    whole = f.good()
-    token = bytearray(whole)
-    while bytes(token) == whole:
-        for _ in range(f.rng.choice((1, 1, 1, 2, 8))):
-            at, byte = f.rng.randrange(len(token)), f.rng.randrange(256)
-            match f.rng.randrange(3):
-                case 0:
-                    token[at] = byte
-                case 1:
-                    token.insert(at, byte)
-                case _:
-                    del token[at]
-    return f.nameless("any byte", bytes(token), Why.BAD_SIGNATURE, Why.UNSIGNED, Why.UNKNOWN_KEY)
+    return f.nameless("any byte", spoilt(f.rng, f.good()), Why.BAD_SIGNATURE, Why.UNSIGNED, Why.UNKNOWN_KEY)
 
 
 def _spelling(f: Forger) -> Hostile:
