@@ -105,6 +105,10 @@ class Bounds:
 SHARES = 2
 """Batches under way at the same time, beside one of live rows."""
 
+LATE_S = 0.05
+"""How late a batch of the backlog may be without making the next ones late: the broker's answers come unevenly. By it, a batch more
+than drain_per_s allows may go in a second."""
+
 DEFAULT_BOUNDS = Bounds()
 
 
@@ -310,7 +314,7 @@ class OutboxLoop:
         if not drains:
             return None
         rows = await self._drained(look, now)
-        at.drain_at = max(at.drain_at, now) + len(rows) / self._bounds.drain_per_s
+        at.drain_at = max(at.drain_at, now - LATE_S) + len(rows) / self._bounds.drain_per_s
         return Batch(rows, low, True) if rows else None
 
     def _look(self, tx: Tx, drains: bool) -> Look:
