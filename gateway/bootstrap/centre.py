@@ -80,8 +80,8 @@ class Keys:
         """What was added, approved, revoked or reloaded since."""
         filed = [table.key() for table in self._house.settings.uplink_key]
         known = await self._house.read(lambda tx: tx.uplink_keys())
-        if not _as_filed(known, filed):
-            now_ms = self._house.clock.now_ms()
+        now_ms = self._house.clock.now_ms()
+        if not _as_filed(known, filed, now_ms):
             await self._house.write(lambda tx: keep_filed(tx, filed, now_ms))
             known = await self._house.read(lambda tx: tx.uplink_keys())
         self._fill(known)
@@ -120,13 +120,14 @@ class Keys:
         return refused
 
 
-def _as_filed(known: Sequence[UplinkKey], filed: Sequence[UplinkKey]) -> bool:
+def _as_filed(known: Sequence[UplinkKey], filed: Sequence[UplinkKey], now_ms: int) -> bool:
     """Whether the store holds what the file says; one that is revoked, or was taken out, is as it shall be."""
     there = {key.kid: key for key in known}
     ended = {key.kid for key in known if key.revoked_ms is not None}
     names = {key.kid for key in filed}
     said = all(key.kid in ended or replace(there[key.kid], created_ms=0) == key for key in filed if key.kid in there)
-    left = any(key.filed and key.kid not in names | ended and key.until_ms is None for key in known)
+    gone = (key for key in known if key.filed and key.kid not in names | ended)
+    left = any(key.until_ms is None or key.until_ms > now_ms for key in gone)
     return said and not left and names <= there.keys()
 
 
@@ -228,13 +229,13 @@ class Hands:
                 return await self._archive(act, args)
 
     async def _archive(self, act: Act, args: dict[str, object]) -> Answer:
-        put = args.get("put")
-        if not isinstance(put, dict) or not put:
-            raise Refusal("there is nothing to put")
-        if foreign := sorted(put.keys() - KINDS.keys()):
-            raise Refusal(f"{foreign[0]} cannot be put; {', '.join(KINDS)} can")
+        put, drop = args.get("put", {}), args.get("drop", {})
+        if not isinstance(put, dict) or not isinstance(drop, dict) or not (put or drop):
+            raise Refusal("there is nothing to put and nothing to drop")
+        if foreign := sorted((put.keys() | drop.keys()) - KINDS.keys()):
+            raise Refusal(f"{foreign[0]} cannot be put or dropped; {', '.join(KINDS)} can")
         forms = {what: _sheet(act, what, put[what]) for what in KINDS if what in put}
-        return await self._imports.put(forms, act, str(args.get("version", "")))
+        return await self._imports.put(forms, act, str(args.get("version", "")), drop)
 
 
 def _form(model: type[F], act: Act, args: Mapping[str, object]) -> F:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from gateway.adapters.http.life_api import Wrong
 from gateway.adapters.http.life_forms import ArchiveForm
 from gateway.bootstrap.filings import Raw, Stored, raw_of, table_filing
+from gateway.bootstrap.leaving import users, why_it_stays
 from gateway.bootstrap.life import House, Life, Plan, Whole
 from gateway.domain.life import Act, Filing, FilingKind, ImportArchive
 from gateway.services.acts import Answer
@@ -66,19 +68,41 @@ class Imports:
         except Wrong as wrong:
             raise Wrong(_placed(wrong.errors, KINDS[what].table, form.name, given[what])) from None
 
-    async def put(self, forms: Mapping[str, ArchiveForm], act: Act, version: str = "") -> Answer:
-        """Tables of several kinds, all or nothing of them together. version: of the whole at whoever sends it. Raises as `take`."""
+    async def put(
+        self,
+        forms: Mapping[str, ArchiveForm],
+        act: Act,
+        version: str = "",
+        drop: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> Answer:
+        """Tables of several kinds, all or nothing of them together. drop: ids by kind that are to be no more (bootstrap/leaving).
+
+        version: of the whole at whoever sends it. Raises as `take`.
+        """
         try:
-            return await self._life.do(act, IMPORT, lambda: self._plan(forms, act, {}, version))
+            return await self._life.do(act, IMPORT, lambda: self._plan(forms, act, {}, version, drop))
         except BadSheet as bad:
             raise Wrong(bad.errors) from None
 
-    def _plan(self, forms: Mapping[str, ArchiveForm], act: Act, given: dict[str, list[Given]], version: str = "") -> Plan:
-        """given: takes what the forms hold. Raises BadSheet."""
+    def _plan(
+        self,
+        forms: Mapping[str, ArchiveForm],
+        act: Act,
+        given: dict[str, list[Given]],
+        version: str = "",
+        drop: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> Plan:
+        """given: takes what the forms hold. Raises BadSheet, and Wrong with every reason why something cannot be dropped."""
         given.update({what: _given(what, form) for what, form in forms.items()})
         filings = {what: self._differences(what, given[what], form.name) for what, form in forms.items()}
         ids = {what: [filing.id for filing in filings.get(what, ())] for what in KINDS}
-        changed = [filing for each in filings.values() for filing in each]
+        leaving = self._leaving(drop, given)
+        changed = [
+            *(filing for each in filings.values() for filing in each),
+            *(filing for each in leaving.values() for filing in each),
+        ]
+        gone = {what: tuple(filing.id for filing in leaving.get(what, ())) for what in KINDS}
+        dropped = {"dropped": sum(map(len, leaving.values()))} if drop else {}
 
         def usecase(tx: Tx, whole: Whole, site: Site, now_ms: int) -> Answer:
             openings = [whole.opening(id) for id in ids["accounts"]]
@@ -87,14 +111,32 @@ class Imports:
                 tuple((opening.account, opening.balance_micro, opening.debt_micro) for opening in openings),
                 tuple(whole.meter(id) for id in ids["meters"]),
                 tariffs=tuple(whole.tariffs(ids["tariffs"])),
-                schemes=tuple(whole.schemes()) if ids["schemes"] else None,
+                removed=gone["meters"],
+                schemes=tuple(whole.schemes()) if ids["schemes"] or gone["schemes"] else None,
                 calendars=tuple(whole.calendars(ids["calendars"])),
+                gone_calendars=gone["calendars"],
                 version=version,
-                told={what: len(each) for what, each in given.items()} | {"changed": len(changed)},
+                told={what: len(each) for what, each in given.items()} | {"changed": len(changed)} | dropped,
             )
             return import_archive(tx, order, site, now_ms)
 
         return changed, usecase
+
+    def _leaving(self, drop: Mapping[str, Sequence[str]], given: Mapping[str, Sequence[Given]]) -> dict[str, list[Filing]]:
+        """What stands in the store alone, and is to be no more. Raises Wrong."""
+        house, errors, leaving = self._house, list[str](), dict[str, list[Filing]]()
+        put = {(KINDS[what].table, each.id): each.table for what, rows in given.items() for each in rows}
+        used = users(house.settings, put) if drop else {}
+        for what, named in drop.items():
+            kind, stored, filed = KINDS[what], _stored(house.stored, what), _tables(house.filed, KINDS[what])
+            for id in dict.fromkeys(named):
+                if (why := why_it_stays((kind.table, id), put, used, filed=id in filed)) is not None:
+                    errors.append(f"{kind.table} {id}: {why}")
+                elif id in stored:
+                    leaving.setdefault(what, []).append(Filing(kind.filing, id, None))
+        if errors:
+            raise Wrong(errors)
+        return leaving
 
     def give(self, what: str) -> Sequence[Raw]:
         """The tables that stand in the store alone; and meters of the file as an act has changed them."""
@@ -128,9 +170,7 @@ class Imports:
 
 def _given(what: str, form: ArchiveForm) -> list[Given]:
     kind = KINDS[what]
-    rows = check_rows(
-        read_rows(form.text, form.format, kind.table, form.name), kind.model, form.name, as_text=form.format == "csv"
-    )
+    rows = check_rows(read_rows(form.text, form.format, kind.table, form.name), kind.model, form.name, as_text=form.format == "csv")
     return [Given(_id(each.table), each.row, each.table) for each in rows]
 
 

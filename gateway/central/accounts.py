@@ -57,6 +57,9 @@ class Accounts:
                 return False
             self._stamp = stamp  # a wrong one is told once
             self._rows = read(self._file.read_text("utf-8").splitlines())
+        except FileNotFoundError:
+            how = "write it at the gateway, once that has run: wattgate accounts pseudonyms -c gateway.toml"
+            raise BadTable(f"{self._file}: is not there; {how} > {self._file.name}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise BadTable(f"{self._file}: cannot be read: {error}") from None
         except BadTable as wrong:

@@ -16,21 +16,26 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.adapters.http.bank_answers import SIGNED, Answers, asking, problems
+from gateway.adapters.http.bank_answers import SIGNED, Answers, asking, problems, sending
 from gateway.adapters.http.bank_books_api import who
 from gateway.adapters.http.bank_caller import BankCaller, caller_of
-from gateway.adapters.http.bank_days_api import AT_ONCE, SHOWN, After, DayView, Limit, Version
-from gateway.adapters.http.bank_forms import Day, day_of
+from gateway.adapters.http.bank_days_api import AT_ONCE, SHOWN, After, DayView, DifferenceView, Limit, Number, Version
+from gateway.adapters.http.bank_forms import Day, ResolutionForm, day_of
 from gateway.adapters.http.bank_spool import FileResponse, Spooled, spool
+from gateway.adapters.http.body import checked, read_object
 from gateway.adapters.http.problems import Problem, unavailable
 from gateway.adapters.http.views import as_json
 from gateway.central import day_books
+from gateway.central.accounts import KnownAccount
 from gateway.central.day_books import Book, DayIsClosed
 from gateway.central.day_lines import day_lines
+from gateway.central.payments import Desk, Refusal
+from gateway.central.resolving import NotResolved, Till, Wanted, resolve_one
 from gateway.central.service import Central
 from gateway.central.store import StoreFailed
 from gateway.domain.bank_terms import RECONCILE
 from gateway.domain.day_file import write_day_file
+from gateway.domain.differences import Action
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +46,12 @@ JOBS = 2
 
 
 class BankDays:
-    """The handlers. now_ms: UTC."""
+    """The handlers. owner: of an account, by its currency. now_ms: UTC."""
 
-    def __init__(self, central: Central, now_ms: Callable[[], int]) -> None:
-        self._central, self._now_ms = central, now_ms
+    def __init__(
+        self, central: Central, desk: Desk, owner: Callable[[str, str], KnownAccount | Refusal], now_ms: Callable[[], int]
+    ) -> None:
+        self._central, self._desk, self._owner, self._now_ms = central, desk, owner, now_ms
         self._jobs: set[asyncio.Task[None]] = set()
 
     def hang(self, router: APIRouter) -> None:
@@ -61,6 +68,12 @@ class BankDays:
         router.add_api_route(of_day, self.book, methods=["GET"], response_class=Response, responses={**view, **known})
         csv: Answers = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **asking("invalid")}
         router.add_api_route(f"{of_day}/statement", self.statement, methods=["GET"], response_class=Response, responses=csv)
+        body = {"requestBody": {"required": True, "content": {"application/json": {"schema": ResolutionForm.model_json_schema()}}}}
+        why = sending("not_found", "day_closed", "serial_conflict", "delivered", "refused")
+        router.add_api_route(
+            f"{of_day}/differences/{{id}}/resolution", self.resolve, methods=["POST"], response_class=Response,
+            openapi_extra=body, responses={200: {"model": DifferenceView}, 202: {"model": DifferenceView}, **why},
+        )  # fmt: skip
 
     async def upload(self, request: Request, accounting_date: Day, close: bool = False) -> Response:
         """Compare the bank's file with what was paid here: 200 with the result, over 10,000 lines 202 with a job to poll.
@@ -137,6 +150,21 @@ class BankDays:
         caller = await caller_of(request, RECONCILE, spend=True)
         file = await self._read(lambda c: _written(c, caller.bank, day))
         return FileResponse(file, {"cache-control": "no-store"}, "text/csv")
+
+    async def resolve(self, request: Request, accounting_date: Day, id: Number) -> Response:
+        """Say what becomes of a difference: 202 until a second person says the same, here or at the console; then 200."""
+        form = checked(ResolutionForm, await read_object(request))
+        day = day_of(accounting_date).isoformat()
+        caller = await caller_of(request, RECONCILE, spend=True)
+        wanted = Wanted(caller.bank, day, id, Action(form.action), form.reason, who(caller))
+        till, store = Till(self._desk, self._owner, caller.terms), self._central.store
+        try:
+            done, view = await self._central.in_store(resolve_one, store, wanted, till, self._now_ms)
+        except NotResolved as refused:
+            raise Problem(refused.code, refused.detail, field=refused.field) from None
+        except StoreFailed:
+            raise unavailable() from None
+        return as_json(view, 200 if done else 202)
 
     async def _read(self, query: Callable[[Connection], T]) -> T:
         try:

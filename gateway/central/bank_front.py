@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Path
@@ -20,14 +20,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.adapters.http.bank_answers import Answers, asking, problems, sending
-from gateway.adapters.http.bank_books_api import ReversalView, reversal_answer, who
+from gateway.adapters.http.bank_books_api import QUOTED, QuoteView, ReversalView, reversal_answer, who
 from gateway.adapters.http.bank_caller import BankCaller, anybody, caller_of
 from gateway.adapters.http.bank_forms import (
     Day,
     Institution,
     QuoteForm,
     RefundForm,
-    ResolutionForm,
     ReversalForm,
     Serial,
     SettlementForm,
@@ -49,9 +48,9 @@ from gateway.central.reversals import BadReversal, reverse
 from gateway.central.service import Central, wall_ms
 from gateway.central.store import StoreFailed
 from gateway.domain.bank_acts import BookedReversal, Origin, Reversal, ReversalOutcome, ReversalState, ReversalVerdict
-from gateway.domain.bank_terms import QUERY, RECONCILE, REFUND, REVERSAL, SETTLE, TOPUP
+from gateway.domain.bank_terms import QUERY, REFUND, REVERSAL, SETTLE, TOPUP
 from gateway.domain.nonces import Claim, NonceUsed
-from gateway.domain.requests import PaymentIdentity
+from gateway.domain.requests import PaymentIdentity, TopUp
 from gateway.domain.units import MICRO, format_money
 
 T = TypeVar("T")
@@ -72,7 +71,6 @@ AccountId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 ELSEWHERE: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("/refunds", REFUND, RefundForm),
     ("/settlements", SETTLE, SettlementForm),
-    ("/reconciliations/{accounting_date}/differences/{id}/resolution", RECONCILE, ResolutionForm),
 )
 """What needs the ledger: asked of the gateway that owns the account."""
 
@@ -98,7 +96,7 @@ class BankFront:
         self, central: Central, accounts: Accounts, desk: Desk, gate: BankGate, now_ms: Callable[[], int] = wall_ms
     ) -> None:
         self._central, self._accounts, self._desk, self._gate, self._now_ms = central, accounts, desk, gate, now_ms
-        self._days = BankDays(central, now_ms)
+        self._days = BankDays(central, desk, self._owner, now_ms)
         self._running: Counter[PaymentIdentity] = Counter()
         self._unanswered: set[asyncio.Task[object]] = set()
 
@@ -120,7 +118,7 @@ class BankFront:
             ("/topups/{accounting_date}/{serial}/reversal", self.reversal_of_day),
         ):
             _post(router, path, reversal, ReversalForm, undone)
-        _post(router, "/quotes", self.quote, QuoteForm, sending("unknown_account", "currency_mismatch"), 503)
+        _post(router, "/quotes", self.quote, QuoteForm, {200: {"model": QuoteView}, **sending(*MERITS, "not_open")})
         shown: Answers = {200: {"model": AccountView}, **asking("invalid", "unknown_account")}
         router.add_api_route("/accounts/{account}", self.account, methods=["GET"], response_class=Response, responses=shown)
         self._days.hang(router)
@@ -143,12 +141,7 @@ class BankFront:
         return _paid(outcome)
 
     def _owner(self, account: str, currency: str) -> KnownAccount | Refusal:
-        known = self._accounts.of(account)
-        if known is None:
-            return Refusal("unknown_account", f"account {account} is not known here")
-        if known.currency != currency:
-            return Refusal("currency_mismatch", f"account {account} is kept in {known.currency}")
-        return known
+        return payments.owner_of(self._accounts, account, currency)
 
     async def _relay(self, voucher: str) -> None:
         """At once where that can be; whoever does the chores sends what stays behind."""
@@ -205,14 +198,24 @@ class BankFront:
         return reversal_answer(_outcome(verdict, found))
 
     async def quote(self, request: Request) -> Response:
-        """What a top-up would do is known to the gateway alone: it has debts and fees. A payment needs no quote."""
+        """Whether a top-up would be taken now. What it does at the gateway, which has debts and fees, is empty. Changes nothing."""
         form = checked(QuoteForm, await read_object(request))
-        money(form.amount, form.currency)
-        await caller_of(request, QUERY, spend=True)
-        owner = self._owner(form.account, form.currency)
-        if isinstance(owner, Refusal):
-            raise Problem(owner.code, owner.detail)
-        raise unavailable(f"only gateway {owner.gateway} knows debts and fees of account {form.account}: pay without a quote")
+        micro = money(form.amount, form.currency)
+        caller = await caller_of(request, QUERY, spend=True)
+        now_ms = self._now_ms()
+        today, now = caller.terms.today(now_ms), datetime.fromtimestamp(now_ms / 1000, UTC)
+        identity = PaymentIdentity(caller.bank, "", caller.terms.scope_of(today), QUOTED)
+        topup = TopUp(identity, form.account, micro, form.currency, now, today, today)
+        asked = Asked(topup, self._owner(form.account, form.currency), caller.terms, who(caller))
+        try:
+            payments.must_trade(caller.terms, now_ms)
+        except payments.NotOpen as closed:
+            raise Problem("not_open", str(closed)) from None
+        refused = await self._read(lambda c: payments.refusal(c, asked, keep=False))
+        if refused is not None:
+            raise Problem(refused.code, refused.detail)
+        quoted = {"account": form.account, "amount": form.amount, "currency": form.currency}
+        return as_json(quoted | dict.fromkeys(receipts.UNKNOWN, ""))
 
     async def account(self, request: Request, account: AccountId) -> Response:
         """Who would be paid for. The balance is the last that the gateway told; what may be paid in is by the bank's limits."""
@@ -246,7 +249,7 @@ class BankFront:
         """Uses up the nonce of what may not be asked for twice, for the gate."""
         store = self._central.store
         try:
-            await self._central.in_store(store.write, lambda c: nonces.spend(store, c, claim, self._now_ms()))
+            await self._central.beside(lambda: store.write(lambda c: nonces.spend(store, c, claim, self._now_ms())))
         except StoreFailed:
             raise unavailable() from None
 
@@ -260,7 +263,7 @@ class BankFront:
         """It runs to its end even when nobody waits any more: a payment is never half asked."""
         if len(self._unanswered) >= MOST_UNANSWERED:
             raise unavailable()
-        task = asyncio.ensure_future(self._central.in_store(work))
+        task = asyncio.ensure_future(self._central.beside(work))
         self._running[identity] += 1
         self._unanswered.add(task)
         task.add_done_callback(lambda done: self._forget(identity, done))

@@ -18,8 +18,11 @@ MOST_MICRO = 999_999 * MICRO
 _p, _t = schema.payment.c, schema.takings.c
 
 
-def over_limit(connection: Connection, topup: TopUp, terms: PartnerTerms) -> tuple[str, str] | None:
-    """Code and sentence of the first limit that this payment would pass. Limits are in the partner's currency and bind no other."""
+def over_limit(connection: Connection, topup: TopUp, terms: PartnerTerms, *, keep: bool = True) -> tuple[str, str] | None:
+    """Code and sentence of the first limit that this payment would pass. Limits are in the partner's currency and bind no other.
+
+    keep: running sums that were counted for it; False only reads.
+    """
     if topup.amount_micro > MOST_MICRO:
         most = format_money(MOST_MICRO, topup.currency)
         return "amount_out_of_range", f"a payment is at most {most} {topup.currency}"
@@ -27,7 +30,7 @@ def over_limit(connection: Connection, topup: TopUp, terms: PartnerTerms) -> tup
         return None
     own = terms.channels.get(topup.channel, NO_LIMITS)
     for limits, of, channel in ((terms.limits, f"bank {terms.bank}", ""), (own, f"channel {topup.channel}", topup.channel)):
-        if limits != NO_LIMITS and (found := _over(connection, topup, limits, of, channel)) is not None:
+        if limits != NO_LIMITS and (found := _over(connection, topup, limits, of, channel, keep)) is not None:
             return found
     return None
 
@@ -58,7 +61,7 @@ def _part(channel: str) -> str:
     return f"channel:{channel}" if channel else ""
 
 
-def _over(connection: Connection, topup: TopUp, limits: Limits, of: str, channel: str) -> tuple[str, str] | None:
+def _over(connection: Connection, topup: TopUp, limits: Limits, of: str, channel: str, keep: bool) -> tuple[str, str] | None:
     micro, currency = topup.amount_micro, topup.currency
     least, most = limits.least_micro or 0, limits.payment_micro
     if micro < least or (most is not None and micro > most):
@@ -66,17 +69,17 @@ def _over(connection: Connection, topup: TopUp, limits: Limits, of: str, channel
         return "amount_out_of_range", f"a payment through {of} is {format_money(least, currency)}{upto} {currency}"
     day = topup.accounting_date.isoformat()
     if limits.account_day_micro is not None or limits.account_day_count is not None:
-        taken = _taken(connection, topup, _p.account == topup.account)
+        taken = _taken(connection, topup, _p.account == topup.account, *([_p.channel == channel] if channel else []))
         if (text := _passes(taken, micro, limits.account_day_count, limits.account_day_micro, currency)) is not None:
             return "limit_exceeded", f"account {topup.account} takes through {of} at most {text} on {day}"
     if limits.day_micro is not None or limits.day_count is not None:
-        taken = _running(connection, topup, channel)
+        taken = _running(connection, topup, channel, keep)
         if (text := _passes(taken, micro, limits.day_count, limits.day_micro, currency)) is not None:
             return "limit_exceeded", f"{of} brings at most {text} on {day}"
     return None
 
 
-def _running(connection: Connection, topup: TopUp, channel: str) -> Counted:
+def _running(connection: Connection, topup: TopUp, channel: str, keep: bool) -> Counted:
     """The day's sum: counted once, and kept from then on."""
     key = {"bank": topup.identity.bank, "day": topup.accounting_date.isoformat()}
     key |= {"currency": topup.currency, "part": _part(channel)}
@@ -84,7 +87,8 @@ def _running(connection: Connection, topup: TopUp, channel: str) -> Counted:
     if (row := connection.execute(query).one_or_none()) is not None:
         return Counted(*row)
     counted = _taken(connection, topup, *([_p.channel == channel] if channel else []))
-    connection.execute(insert(schema.takings).values(**key, count=counted.count, micro=counted.micro))
+    if keep:
+        connection.execute(insert(schema.takings).values(**key, count=counted.count, micro=counted.micro))
     return counted
 
 

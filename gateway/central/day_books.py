@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
-from gateway.central import audit, schema
+from gateway.central import audit, resolutions, schema
 from gateway.central.closed_days import is_closed
 from gateway.central.day_lines import Look, day_lines, totals, waits
 from gateway.domain.bank_terms import PartnerTerms
-from gateway.domain.day_file import DayFileError, DayLine, read_day_file
-from gateway.domain.differences import Difference, Matching, TooManyDifferences, differences, digest
+from gateway.domain.day_file import REVERSAL, DayFileError, DayLine, read_day_file
+from gateway.domain.differences import Action, Difference, Matching, Resolution, TooManyDifferences, differences, digest
 from gateway.domain.units import format_money
 from protocols.uplink.moments import format_moment
 
@@ -29,6 +29,19 @@ JOB_MS = 15 * 60 * 1000
 CENT = 10_000
 
 Result = dict[str, object]
+
+_NOTHING: Result = {
+    "lines": 0,
+    "statement_lines": 0,
+    "statement_sums": {},
+    "matched": 0,
+    "net_sum": "0.00",
+    "net_sums": {},
+    "currency": "",
+    "kinds": {},
+    "note": "",
+}
+"""Of an upload that was not compared."""
 
 _b = schema.day_book.c
 
@@ -66,7 +79,11 @@ def newest(connection: Connection, bank: str, day: str, version: int | None = No
     query = select(schema.day_book).where(_b.bank == bank, _b.day == day)
     query = query.order_by(_b.version.desc()).limit(1) if version is None else query.where(_b.version == version)
     row = connection.execute(query).one_or_none()
-    return None if row is None else Book(**{**row._mapping, "result": json.loads(row.result)})
+    return None if row is None else _read(row)
+
+
+def _read(row: Row[tuple[object, ...]]) -> Book:
+    return Book(**{**row._asdict(), "result": json.loads(row.result)})
 
 
 def compare(connection: Connection, bank: str, day: date, chunks: Iterable[bytes], terms: PartnerTerms) -> tuple[str, Result]:
@@ -91,7 +108,6 @@ def compare(connection: Connection, bank: str, day: date, chunks: Iterable[bytes
         "net_sums": _shown(matching.matched_cents),
         "currency": terms.currency,
         "kinds": dict(sorted(Counter(each.kind.value for each in found).items())),
-        "open": len(found),
         "differences": [_difference(number, each) for number, each in enumerate(found, 1)],
         "note": "",
     }
@@ -111,8 +127,8 @@ def close(connection: Connection, bank: str, day: str, who: str, now_ms: int) ->
     book = newest(connection, bank, day)
     if book is None or book.state != "done":
         return f"no file of {day} was compared" if book is None else f"the file of {day} is {book.state}"
-    if book.result["open"]:
-        return f"accounting date {day} of bank {bank} has {book.result['open']} differences"
+    if open_ := _open(book, resolutions.of_day(connection, bank, day)):
+        return f"accounting date {day} of bank {bank} has {open_} differences"
     count, micro = totals(connection, bank, day)
     sums = {currency: format_money(each, currency) for currency, each in micro.items()}
     if (count, sums) != (book.result["statement_lines"], book.result["statement_sums"]):
@@ -127,10 +143,9 @@ def close(connection: Connection, bank: str, day: str, who: str, now_ms: int) ->
 def view(connection: Connection, book: Book, now_ms: int, after: int, limit: int) -> Result:
     """The difference book as a bank is told."""
     lost = book.state == "running" and now_ms - book.at_ms > JOB_MS
-    result = dict(book.result)
-    found = result.get("differences", [])
-    assert isinstance(found, list)
-    result["differences"] = found[after : after + limit]
+    found, decided = differences_of(book), resolutions.of_day(connection, book.bank, book.day)
+    result = _NOTHING | book.result | {"open": _open(book, decided)}
+    result["differences"] = [_decided(each, decided) for each in found[after : after + limit]]
     return {
         "bank": book.bank,
         "accounting_date": book.day,
@@ -146,14 +161,61 @@ def view(connection: Connection, book: Book, now_ms: int, after: int, limit: int
     }
 
 
+def with_open(connection: Connection) -> list[tuple[Book, list[Result]]]:
+    """Every newest upload of a day that is not closed and has open differences, with those."""
+    newer = schema.day_book.alias().c
+    later = select(newer.version).where(newer.bank == _b.bank, newer.day == _b.day, newer.version > _b.version).exists()
+    c = schema.closed_day.c
+    closed = select(c.version).where(c.bank == _b.bank, c.day == _b.day).exists()
+    found = []
+    for row in connection.execute(select(schema.day_book).where(~later, ~closed).order_by(_b.bank, _b.day)).all():
+        book, decided = _read(row), resolutions.of_day(connection, row.bank, row.day)
+        told = [_decided(each, decided) for each in differences_of(book)]
+        if left := [each for each in told if each["state"] != "resolved"]:
+            found.append((book, left))
+    return found
+
+
+def one(connection: Connection, bank: str, day: str, number: int) -> Result:
+    """A difference of the newest upload, which it has."""
+    book, decided = newest(connection, bank, day), resolutions.of_day(connection, bank, day)
+    [found] = [] if book is None else [each for each in differences_of(book) if each["id"] == number]
+    return _decided(found, decided)
+
+
+def differences_of(book: Book) -> list[Result]:
+    """All that an upload came to, as they are kept."""
+    found = book.result.get("differences", [])
+    assert isinstance(found, list)
+    return found
+
+
+def _open(book: Book, decided: Mapping[str, Resolution]) -> int:
+    done = {about for about, each in decided.items() if each.state == "done"}
+    return sum(each.get("about") not in done for each in differences_of(book))
+
+
+def _decided(found: Result, decided: Mapping[str, Resolution]) -> Result:
+    """A difference as it is told: with what people decided about it."""
+    what = decided.get(str(found.get("about")))
+    told = {name: value for name, value in found.items() if name != "about"}
+    if what is None:
+        return told
+    return told | {"state": "resolved" if what.state == "done" else "asked", "resolution": resolutions.shown(what)}
+
+
 def _shown(cents: Mapping[str, int]) -> dict[str, str]:
     return {currency: format_money(value * CENT, currency) for currency, value in sorted(cents.items())}
 
 
 def _difference(number: int, found: Difference) -> Result:
-    """actions: none. What becomes of it is decided at the gateways, whose ledgers are corrected, or by the bank."""
+    """actions: what two people may do here (central/resolving). A reversal that only we have is not booked again: the centre has no
+    ledger in which it could be set aside."""
+    of_reversal = found.line is not None and found.line.type == REVERSAL
+    own = {Action.IGNORE} if found.there is None else {Action.IGNORE, Action.REVERSE}
     return {
         "id": number,
+        "about": found.about,
         "kind": found.kind.value,
         "detail": found.detail,
         "line": None if found.there is None else found.there.number,
@@ -161,7 +223,7 @@ def _difference(number: int, found: Difference) -> Result:
         "there": _line(found.there),
         "here": _line(found.here),
         "accounting_date_here": found.date_here or None,
-        "actions": [],
+        "actions": sorted(each.value for each in (found.actions & own if of_reversal else found.actions)),
         "state": "open",
         "resolution": None,
     }

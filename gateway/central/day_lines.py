@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
@@ -18,6 +18,10 @@ from gateway.domain.units import format_money
 
 AT_ONCE = 10_000
 """Rows that are fetched together: 4 MB."""
+
+ASIDE = "resolution/"
+"""Begins the serial of a reversal that two people made and no bank's file has: it and its payment are nothing of the day. No bank's
+own serial has a slash."""
 
 _p = schema.payment.c
 
@@ -56,7 +60,8 @@ class Look:
 
     def __init__(self, connection: Connection, bank: str, day: date, scope: SerialScope) -> None:
         self._connection, self._bank = connection, bank
-        days = (day, day - timedelta(days=1), day + timedelta(days=1))
+        near = (day.toordinal() + beside for beside in (0, -1, 1))
+        days = [date.fromordinal(each) for each in near if 1 <= each <= date.max.toordinal()]
         self._scopes = tuple(each.isoformat() for each in days) if scope is SerialScope.ACCOUNTING_DATE else ("",)
 
     def __call__(self, line: DayLine) -> Known:
@@ -65,6 +70,8 @@ class Look:
             return Known(None, "", "")
         payment, tomb = found.payment, found.reversal_state == ReversalState.TOMBSTONE
         standing = "tombstone" if tomb else payment.status
+        if found.reversal_serial.startswith(ASIDE):
+            return Known(None, "", standing)
         if line.type == TOPUP:
             return Known(None if payment.receipt is None else _line(found, TOPUP), payment.accounting_date, standing)
         if found.reversal_state != ReversalState.DONE:
@@ -77,11 +84,12 @@ class Look:
 
 
 def _paid_on(bank: str, day: str) -> tuple[ColumnElement[bool], ...]:
-    return _p.bank == bank, _p.accounting_date == day, _p.receipt.is_not(None)
+    return _p.bank == bank, _p.accounting_date == day, _p.receipt.is_not(None), _p.reversal_serial.not_like(f"{ASIDE}%")
 
 
 def _undone_on(bank: str, day: str) -> tuple[ColumnElement[bool], ...]:
-    return _p.bank == bank, _p.reversal_date == day, _p.reversal_state == ReversalState.DONE.value
+    done = _p.reversal_state == ReversalState.DONE.value
+    return _p.bank == bank, _p.reversal_date == day, done, _p.reversal_serial.not_like(f"{ASIDE}%")
 
 
 def _payment_line(row: Row[tuple[object, ...]]) -> DayLine:

@@ -18,7 +18,8 @@ LISTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """kind: numbers_lost, dropped_unclear, voucher_refused, anchor_contradiction, anchor_rewound, anchor_unproved."""
+    """kind: numbers_lost, dropped_unclear, voucher_refused, reversed_at_gateway, anchor_contradiction, anchor_rewound,
+    anchor_unproved."""
 
     id: int
     gateway: str

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Boolean, Connection, bindparam, or_, update
 
-from gateway.central import reversals, schema
+from gateway.central import schema, vouchers
 from gateway.central.arrivals import Arrival
 from gateway.central.store import CentralStore
-from protocols.uplink.messages import ResultMessage
+from protocols.uplink.messages import EventMessage, ResultMessage
 from protocols.uplink.moments import parse_moment
 
 _o = schema.order.c
@@ -26,14 +26,15 @@ _FOLLOW = (
 
 
 def results(store: CentralStore, connection: Connection, new: Sequence[Arrival]) -> None:
-    """Takes over what new results say of orders of ours, in their order; a result of another gateway counts for nothing."""
-    said = sorted((a for a in new if isinstance(a.content, ResultMessage)), key=lambda a: a.envelope.seq)
-    if not said:
-        return
-    connection.execute(_FOLLOW, [_row(a.where.gateway, a.content) for a in said if isinstance(a.content, ResultMessage)])
+    """Takes over what is new of orders and payments of ours, in its order; what another gateway says counts for nothing."""
+    said = sorted(new, key=lambda a: a.envelope.seq)
+    if rows := [_row(a.where.gateway, a.content) for a in said if isinstance(a.content, ResultMessage)]:
+        connection.execute(_FOLLOW, rows)
     for a in said:
         if isinstance(a.content, ResultMessage):
-            reversals.follow(connection, a.where.gateway, a.content, a.received_ms)
+            vouchers.result(connection, a.where.gateway, a.content, a.received_ms)
+        elif isinstance(a.content, EventMessage) and a.content.kind == vouchers.UNDONE:
+            vouchers.event(connection, a.where.gateway, a.content, a.received_ms)
 
 
 def _row(gateway: str, said: ResultMessage) -> dict[str, object]:

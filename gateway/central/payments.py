@@ -14,7 +14,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, select
 
 from gateway.central import audit, bank_limits, closed_days, nonces, orders, receipts, schema
-from gateway.central.accounts import KnownAccount
+from gateway.central.accounts import Accounts, KnownAccount
 from gateway.central.orders import Order, Signer
 from gateway.central.store import CentralStore
 from gateway.domain.bank_terms import PartnerTerms
@@ -117,21 +117,36 @@ def post(store: CentralStore, asked: Asked, desk: Desk, now_ms: Callable[[], int
             _note_later(connection, known.payment, asked, now)
             return Outcome(known, new=False, conflict=conflict)
         _must_be_taken(topup, asked.terms, now)
-        return Outcome(_judged(store, connection, asked, desk, now), new=True)
+        return Outcome(judged(store, connection, asked, desk, now), new=True)
 
     return store.write(work)
 
 
-def _must_be_taken(topup: TopUp, terms: PartnerTerms, now_ms: int) -> None:
+def must_trade(terms: PartnerTerms, now_ms: int) -> None:
+    """NotOpen in the bank's no-trade window."""
     if not terms.trades(now_ms):
         raise NotOpen(f"bank {terms.bank} does not trade at this time of day: repeat the payment with the same serial")
+
+
+def owner_of(accounts: Accounts, account: str, currency: str) -> KnownAccount | Refusal:
+    """Who is paid for, or why nobody can be."""
+    known = accounts.of(account)
+    if known is None:
+        return Refusal("unknown_account", f"account {account} is not known here")
+    if known.currency != currency:
+        return Refusal("currency_mismatch", f"account {account} is kept in {known.currency}")
+    return known
+
+
+def _must_be_taken(topup: TopUp, terms: PartnerTerms, now_ms: int) -> None:
+    must_trade(terms, now_ms)
     if abs(topup.accounting_date - topup.today) > timedelta(days=1):
         raise OutOfTime(f"accounting_date {topup.accounting_date} is not between yesterday and tomorrow ({topup.today} here)")
 
 
-def _judged(store: CentralStore, connection: Connection, asked: Asked, desk: Desk, now_ms: int) -> Booked:
+def judged(store: CentralStore, connection: Connection, asked: Asked, desk: Desk, now_ms: int) -> Booked:
     """A new payment, posted or refused on its merits for ever."""
-    topup, owner = asked.topup, asked.owner
+    topup, owner = asked.topup, refusal(connection, asked) or asked.owner
     row = _row(topup, now_ms)
     said = {
         "account": topup.account,
@@ -139,11 +154,6 @@ def _judged(store: CentralStore, connection: Connection, asked: Asked, desk: Des
         "currency": topup.currency,
         "accounting_date": topup.accounting_date.isoformat(),
     }
-    bank, day = topup.identity.bank, topup.accounting_date.isoformat()
-    if isinstance(owner, KnownAccount) and closed_days.is_closed(connection, bank, day):
-        owner = Refusal("day_closed", f"accounting date {day} of bank {bank} is closed")
-    if isinstance(owner, KnownAccount) and (over := bank_limits.over_limit(connection, topup, asked.terms)) is not None:
-        owner = Refusal(*over)
     if isinstance(owner, Refusal):
         row |= {"gateway": "", "status": "refused", "delivery": "none", "problem": owner.code, "detail": owner.detail}
         act, said = "topup_refused", said | {"code": owner.code}
@@ -161,6 +171,17 @@ def _judged(store: CentralStore, connection: Connection, asked: Asked, desk: Des
         bank_limits.count_in(connection, found.payment)
     audit.add(connection, now_ms, asked.who, act, subject_of(topup.identity), said)
     return found
+
+
+def refusal(connection: Connection, asked: Asked, *, keep: bool = True) -> Refusal | None:
+    """What a payment is refused for on its merits, None where it is taken. keep: False changes nothing, for a quote."""
+    if isinstance(asked.owner, Refusal):
+        return asked.owner
+    bank, day = asked.topup.identity.bank, asked.topup.accounting_date.isoformat()
+    if closed_days.is_closed(connection, bank, day):
+        return Refusal("day_closed", f"accounting date {day} of bank {bank} is closed")
+    over = bank_limits.over_limit(connection, asked.topup, asked.terms, keep=keep)
+    return None if over is None else Refusal(*over)
 
 
 def subject_of(identity: PaymentIdentity) -> str:

@@ -50,8 +50,12 @@ def published(connection: Connection) -> list[dict[str, str]]:
     return [{**form, "kid": kid, "x": x} for kid, x in connection.execute(query)]
 
 
+UNKNOWN = ("to_credit", "to_debt", "fees", "balance_after", "next")
+"""Members of receipts and quotes that the gateway alone could fill: it has the debts, the balance and the switch. Empty here."""
+
+
 def receipt(topup: TopUp, holder: str, gateway: str, number: str, now_ms: int) -> str:
-    """The centre's receipt in RFC 8785 form. What only the gateway knows (debt, balance, what happens to supply) is empty."""
+    """The centre's receipt in RFC 8785 form. What only the gateway knows is empty."""
     identity = topup.identity
     document = {
         "receipt_no": number,
@@ -63,13 +67,9 @@ def receipt(topup: TopUp, holder: str, gateway: str, number: str, now_ms: int) -
         "holder": holder,
         "amount": format_money(topup.amount_micro, topup.currency),
         "currency": topup.currency,
-        "to_credit": "",
-        "to_debt": "",
-        "fees": "",
-        "balance_after": "",
         "booked_at": format_moment(now_ms),
         "gateway": gateway,
-        "next": "",
+        **dict.fromkeys(UNKNOWN, ""),
     }
     return canonical(document)
 

@@ -1,25 +1,23 @@
-"""What becomes of a payment after the bank was told yes: its gateway's last word, and the bank's reversal (contract.md 3)."""
+"""A bank takes a payment back that it made at the centre (contract.md 3); what gateways say of it: central/vouchers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, update
 
-from gateway.central import audit, bank_limits, findings, nonces, schema
+from gateway.central import audit, bank_limits, nonces, schema
 from gateway.central.closed_days import is_closed
-from gateway.central.payments import WAITING, Booked, booked, booked_of, must_be_booked, subject_of, under
+from gateway.central.payments import WAITING, Booked, booked, must_be_booked, subject_of, under
 from gateway.central.receipts import canonical
 from gateway.central.store import CentralStore
 from gateway.domain.bank_acts import DECIDED_WITHIN_MS, Reversal, ReversalState, ReversalVerdict
 from gateway.domain.nonces import Claim
 from gateway.domain.units import format_money
-from protocols.uplink.messages import ResultMessage
 from protocols.uplink.moments import format_moment
 
-_p = schema.payment.c
-
-_STANDS = {"reversal_state": ReversalState.STANDS.value}
+STANDS = {"reversal_state": ReversalState.STANDS.value}
+"""Of a row: the bank was told that its payment stands."""
 
 
 class BadReversal(Exception):
@@ -75,20 +73,21 @@ def _judged(
     if not state and any(is_closed(connection, asked.identity.bank, day) for day in days):
         return ReversalVerdict.DAY_CLOSED, known
     if known.delivery == "uncertain":  # the gateway refused it: the money is nowhere but with us
-        first = _first_asked(connection, known, asked, now_ms)
-        return ReversalVerdict.REVERSED, _undo(connection, first, who, centre, now_ms)
+        first = first_asked(connection, known, asked, now_ms)
+        return ReversalVerdict.REVERSED, undo(connection, first, who, centre, now_ms)
     if known.delivery not in WAITING:
         return ReversalVerdict.DELIVERED, known
     if state != ReversalState.PENDING:
         audit.add(connection, now_ms, who, "reversal_asked", subject, said)
-        return ReversalVerdict.PENDING, _first_asked(connection, known, asked, now_ms)
+        return ReversalVerdict.PENDING, first_asked(connection, known, asked, now_ms)
     if now_ms - known.reversal_ms < DECIDED_WITHIN_MS:
         return ReversalVerdict.PENDING, known
     audit.add(connection, now_ms, who, "reversal_too_late", subject, said)
-    return ReversalVerdict.DELIVERED, _changed(connection, known, _STANDS)
+    return ReversalVerdict.DELIVERED, changed(connection, known, STANDS)
 
 
-def _first_asked(connection: Connection, known: Booked, asked: Reversal, now_ms: int) -> Booked:
+def first_asked(connection: Connection, known: Booked, asked: Reversal, now_ms: int) -> Booked:
+    """The payment with the reversal that is asked of it, which is not decided."""
     first = {
         "reversal_state": ReversalState.PENDING.value,
         "reversal_serial": asked.reversal_serial,
@@ -97,13 +96,13 @@ def _first_asked(connection: Connection, known: Booked, asked: Reversal, now_ms:
         "reversal_requested": asked.requested_at.isoformat(),
         "reversal_ms": now_ms,
     }
-    return _changed(connection, known, first)
+    return changed(connection, known, first)
 
 
-def _undo(connection: Connection, known: Booked, who: str, centre: str, now_ms: int) -> Booked:
-    """The payment is undone, as its reversal asked first."""
+def undo(connection: Connection, known: Booked, who: str, centre: str, now_ms: int, document: str = "") -> Booked:
+    """The payment is undone, as its reversal asked first. document: what the bank was told of it elsewhere."""
     done = {"status": "reversed", "delivery": "none", "reversal_state": ReversalState.DONE.value}
-    found = _changed(connection, known, {**done, "reversal": _document(known, centre, now_ms)})
+    found = changed(connection, known, {**done, "reversal": document or _document(known, centre, now_ms)})
     bank_limits.count_out(connection, found.payment)
     amount = format_money(known.payment.amount_micro, known.payment.currency)
     said = {"account": known.payment.account, "amount": amount, "reversal_serial": known.reversal_serial}
@@ -111,7 +110,8 @@ def _undo(connection: Connection, known: Booked, who: str, centre: str, now_ms: 
     return found
 
 
-def _changed(connection: Connection, known: Booked, values: Mapping[str, object]) -> Booked:
+def changed(connection: Connection, known: Booked, values: Mapping[str, object]) -> Booked:
+    """The payment with these columns of its row otherwise."""
     identity = known.payment.identity
     connection.execute(update(schema.payment).where(*under(identity)).values(values))
     return must_be_booked(connection, identity)
@@ -146,7 +146,7 @@ def _bury(connection: Connection, asked: Reversal, who: str, centre: str, now_ms
     said = {"reversal_serial": asked.reversal_serial, "amount": format_money(asked.amount_micro, asked.currency)}
     audit.add(connection, now_ms, who, "reversed_before_it_came", subject_of(identity), said)
     tomb = must_be_booked(connection, identity)
-    return _changed(connection, tomb, {"reversal": _document(tomb, centre, now_ms)})
+    return changed(connection, tomb, {"reversal": _document(tomb, centre, now_ms)})
 
 
 def _document(known: Booked, centre: str, now_ms: int) -> str:
@@ -166,31 +166,3 @@ def _document(known: Booked, centre: str, now_ms: int) -> str:
         "gateway": known.gateway or centre,
     }
     return canonical(document)
-
-
-def follow(connection: Connection, gateway: str, said: ResultMessage, now_ms: int) -> None:
-    """Takes over what a gateway says of a voucher. A refusal on the merits leaves the bank leg as it is and becomes a finding."""
-    if not said.final:
-        return
-    query = select(schema.payment).where(_p.voucher == said.command, _p.gateway == gateway, _p.delivery.in_(WAITING))
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return
-    known, who = booked_of(row), f"gateway:{gateway}"
-    payment, subject = known.payment, subject_of(known.payment.identity)
-    amount = format_money(payment.amount_micro, payment.currency)
-    if said.state == "done":
-        stands = _STANDS if known.reversal_state == ReversalState.PENDING else {}
-        _changed(connection, known, {"delivery": "none", **stands})
-        audit.add(connection, now_ms, who, "voucher_credited", subject, {"account": payment.account, "amount": amount})
-        return
-    reason = said.reason or f"the gateway ended it as {said.state}"
-    told = {"account": payment.account, "amount": amount, "reason": reason}
-    audit.add(connection, now_ms, who, "voucher_refused", subject, told)
-    if known.reversal_state == ReversalState.PENDING:
-        _undo(connection, _changed(connection, known, {"detail": reason}), who, gateway, now_ms)
-        return
-    _changed(connection, known, {"delivery": "uncertain", "detail": reason})
-    paid = f"bank {payment.identity.bank} was told yes for {amount} {payment.currency} to account {payment.account}"
-    text = f"{paid} (serial {payment.identity.serial}), but {gateway} did not take it: {reason}"
-    findings.add(connection, gateway, "voucher_refused", said.command, text, now_ms)

@@ -321,6 +321,23 @@ day_book = Table(
 )
 """What a bank's file of an accounting date came to, each upload a version. state: running, done, failed. result: JSON, as told."""
 
+resolution = Table(
+    "central_resolution",
+    metadata,
+    Column("bank", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("about", Text, primary_key=True),
+    _text("action"),
+    _text("reason"),
+    _text("asked_by"),
+    _int("asked_ms"),
+    _text("state"),
+    _text("decided_by", nullable=True),
+    Column("decided_ms", BigInteger, nullable=True),
+    _text("told"),
+)
+"""What is to become of a difference (about: domain/differences). state: asked by one person, done by a second."""
+
 closed_day = Table(
     "central_closed_day",
     metadata,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import structlog
@@ -43,6 +43,9 @@ told at once, thousands within 2 s. Each costs as much as several messages, and 
 
 WAITING = 5000
 """Messages received and not yet stored; beyond it nothing more is read from the broker until the store keeps up."""
+
+TOGETHER = 64
+"""What banks ask for in one transaction: few commits, and the first waits a quarter of a second at most."""
 
 CHORES_S = 1.0
 """How often is looked for orders that nobody sent, or of which nothing was heard."""
@@ -108,6 +111,8 @@ class Central:
         self._under_way: set[str] = set()
         self._asker = Asker()
         self._broken, self._ended = StoreBroken(), asyncio.Event()
+        self._waiting: list[tuple[Callable[[], object], asyncio.Future[Any]]] = []
+        self._grouping: asyncio.Task[None] | None = None
         self.session = MqttSession(
             broker,
             identifier,
@@ -162,6 +167,30 @@ class Central:
             self._broken = broken
             self._ended.set()
             raise
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """As in_store, in one transaction with whatever else waits for it by then: one commit for all."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, done))
+        if self._grouping is None or self._grouping.done():
+            self._grouping = asyncio.create_task(self._write_waiting())
+        return await done
+
+    async def _write_waiting(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            outcomes: Sequence[object]
+            try:
+                outcomes = await self.in_store(self.store.together, [work for work, _ in batch])
+            except Exception as failed:
+                outcomes = [failed] * len(batch)
+            for (_, done), outcome in zip(batch, outcomes, strict=True):
+                if done.cancelled():
+                    continue
+                if isinstance(outcome, Exception):
+                    done.set_exception(outcome)
+                else:
+                    done.set_result(outcome)
 
     async def _stop_broken(self) -> None:
         await self._ended.wait()

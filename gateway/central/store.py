@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import TypeVar
@@ -45,7 +46,7 @@ class CentralStore:
     """An open store. All calls block. Several processes may have it open: one writes at a time."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._database, self._open = database, threading.local()
         self.on_server = database.url.get_backend_name() == "postgresql"
         self.dialect: ModuleType = postgresql if self.on_server else sqlite
 
@@ -68,7 +69,12 @@ class CentralStore:
         self._database.close()
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Runs `work` in one transaction, durable when this returns. StoreFailed: nothing of it happened."""
+        """Runs `work` in one transaction, durable when this returns. StoreFailed: nothing of it happened.
+
+        Within `together` it is a part of that transaction, and durable with it.
+        """
+        if (inside := getattr(self._open, "connection", None)) is not None:
+            return self._part(inside, work)
         try:
             with self._database.writer.begin() as connection:
                 return work(connection)
@@ -76,6 +82,51 @@ class CentralStore:
             if (judged := self._judged(error)) is None:
                 raise
             raise judged from error
+
+    def together(self, works: Sequence[Callable[[], T]]) -> list[T | Exception]:
+        """Runs works that write, one after another in one transaction: one commit makes all durable. What each gave, or raised.
+
+        What a work raises undoes that work alone. StoreFailed: none of them happened.
+        """
+        if len(works) == 1:
+            return [self._outcome(works[0])]
+
+        def all_of_them(connection: Connection) -> list[T | Exception]:
+            self._open.connection = connection
+            try:
+                return [self._outcome(work) for work in works]
+            finally:
+                self._open.connection = None
+
+        return self.write(all_of_them)
+
+    @staticmethod
+    def _outcome(work: Callable[[], T]) -> T | Exception:
+        try:
+            return work()
+        except StoreFailed:
+            raise
+        except Exception as error:
+            return error
+
+    def _part(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+        """In a savepoint, which is also how we know that the transaction is still the same one: later parts would commit alone."""
+        part = connection.begin_nested()
+        try:
+            done = work(connection)
+        except Exception as error:
+            if (judged := self._judged(error)) is not None:
+                raise judged from error
+            self._still(part.rollback)
+            raise
+        self._still(part.commit)
+        return done
+
+    def _still(self, end: Callable[[], None]) -> None:
+        try:
+            end()
+        except Exception as lost:
+            raise self._judged(lost) or StoreFailed("the store ended the transaction by itself") from lost
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` on one unchanging view of the store. StoreFailed when it cannot be read now."""

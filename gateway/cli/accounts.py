@@ -69,13 +69,17 @@ def pseudonyms(
     import csv
 
     from gateway.bootstrap import examine
-    from gateway.bootstrap.pseudonyms import account_names
+    from gateway.bootstrap.pseudonyms import NoNames, account_names
 
     settings = settings_of(config)
+    try:
+        names = account_names(examine.store_url(settings, config.resolve().parent))
+    except NoNames as problem:
+        raise Failure(str(problem)) from None
     rows = csv.writer(sys.stdout, lineterminator="\n")
     if head:
         rows.writerow(("account", "gateway", "pseudonym", "currency", "holder"))
-    for account, name, currency, holder in account_names(examine.store_url(settings, config.resolve().parent)):
+    for account, name, currency, holder in names:
         rows.writerow((account, settings.gateway.id, name, currency, holder))
 
 

@@ -245,6 +245,65 @@ def close_finding(
 
 
 @verbs.command()
+def differences(config: Config, as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False) -> None:
+    """The differences of banks' days that nobody has resolved yet; exit 1 where there is one.
+
+    Example: wattgate central differences -c central.toml
+    """
+    from gateway.central import day_books
+
+    found = _asked(config, lambda s: s.read(day_books.with_open))
+    for book, left in found:
+        for each in left:
+            said = each["resolution"]
+            asked = f"; {said['asked_by']} asks for {said['action']}: {said['reason']}" if isinstance(said, dict) else ""
+            actions = "|".join(each["actions"])  # type: ignore[arg-type]
+            text = f"{book.bank} {book.day} {each['id']}: {each['kind']}, serial {each['serial'] or '-'}: {each['detail']}"
+            text = f"{text} ({actions}){asked}"
+            print(json.dumps({"bank": book.bank, "accounting_date": book.day, **each}, ensure_ascii=False) if as_json else text)
+    if found:
+        raise typer.Exit(1)
+
+
+@verbs.command()
+def resolve(
+    config: Config,
+    bank: Annotated[str, typer.Argument(help="Whose day it is.")],
+    day: Annotated[str, typer.Argument(help="The accounting date, e.g. 2026-11-21.")],
+    number: Annotated[int, typer.Argument(help="Of the difference, as `central differences` shows it.")],
+    action: Annotated[str, typer.Argument(help="book, reverse or ignore.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    who: Annotated[str, typer.Option("--who", help="Who decides. It is done when a second person says the same.")],
+) -> None:
+    """Say what becomes of a difference of a bank's day; done when two people have said the same.
+
+    Example: wattgate central resolve north 2026-11-21 1 book --reason "the bank was right" --who li -c central.toml
+    """
+    with _sentences():
+        from gateway.central.config import load
+        from gateway.central.resolving import NotResolved, Wanted, resolve_one
+        from gateway.central.service import wall_ms
+        from gateway.central.till import till_of
+        from gateway.domain.differences import Action
+
+        if action not in [each.value for each in Action]:
+            raise Failure("the action is book, reverse or ignore", code=2)
+        if not who.strip() or not reason.strip():
+            raise Failure("--who and --reason are for the record: they cannot be empty", code=2)
+        till = till_of(load(config), config.resolve().parent, bank)
+        wanted = Wanted(bank, day, number, Action(action), reason, f"operator:{who}")
+        try:
+            done, found = _asked(config, lambda s: resolve_one(s, wanted, till, wall_ms))
+        except NotResolved as refused:
+            raise Failure(refused.detail) from None
+    told = found["resolution"]
+    assert isinstance(told, dict)
+    print(
+        f"done: {told['told']}" if done else f"asked for: a second person says the same, with --who (asked by {told['asked_by']})"
+    )
+
+
+@verbs.command()
 def audit(config: Config) -> None:
     """Print the centre's audit log of money, a JSON object a row, and verify its chain; exit 1 where it is broken.
 

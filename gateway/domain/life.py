@@ -168,6 +168,7 @@ class ImportArchive:
     """Many tables at once, as they differ from what stands. openings: account, balance and debt taken over.
 
     removed: meters that leave the archive; their past stays. schemes: all that are in force then; None leaves them as they are.
+    gone_calendars: that no account goes by any more. A tariff's prices stay for the time in which they held.
     version: how whoever keeps the archive elsewhere calls this state of it, for the log. told: the answer; by default the counts.
     """
 
@@ -178,5 +179,6 @@ class ImportArchive:
     tariffs: tuple[Tariff, ...] = ()
     schemes: tuple[Scheme, ...] | None = None
     calendars: tuple[NoCutCalendar, ...] = ()
+    gone_calendars: tuple[str, ...] = ()
     version: str = ""
     told: Mapping[str, int] = field(default_factory=dict)

@@ -50,8 +50,11 @@ def import_archive(tx: Tx, order: ImportArchive, site: Site, now_ms: int) -> Ans
         load_schemes(tx, order.schemes)
     for calendar in order.calendars:
         tx.save_no_cut_calendar(calendar)
+    for name in order.gone_calendars:
+        _free_of(tx, name)
+        tx.drop_no_cut_calendar(name)
     counts = {"accounts": len(order.openings), "meters": len(order.meters), "removed": len(order.removed)}
-    counts |= {"tariffs": len(order.tariffs), "calendars": len(order.calendars)}
+    counts |= {"tariffs": len(order.tariffs), "calendars": len(order.calendars) + len(order.gone_calendars)}
     named = {"version": order.version} if order.version else {}
     announce.event(tx, EventKind.ARCHIVE_CHANGED, now_ms, meter=None, account=None, by=act.by, **named, **counts)
     said = named | {name: str(count) for name, count in counts.items()}
@@ -107,6 +110,12 @@ def _same_transformers(tx: Tx, meter: Meter) -> None:
     owner = tx.account(meter.account or "")
     if owner is not None and owner.closed:
         raise Refusal(f"meter {meter.id}: account {owner.id} is closed")
+
+
+def _free_of(tx: Tx, calendar: str) -> None:
+    user = next((account for account in tx.accounts() if account.policy.calendar == calendar and not account.closed), None)
+    if user is not None:
+        raise Refusal(f"calendar {calendar} is in use, account {user.id} goes by it: give that another one first")
 
 
 def _remove(tx: Tx, name: str, site: Site, now_ms: int) -> None:

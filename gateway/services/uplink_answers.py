@@ -74,10 +74,10 @@ def conclude(
         tell_refused(tx, order.id, order.kid, order.verb, Why(code), reason, now_ms)
 
 
-def refuse(tx: Tx, command: IncomingCommand, why: Why, text: str, now_ms: int) -> Received:
+def refuse(tx: Tx, command: IncomingCommand, why: Why, text: str, now_ms: int, answer: JsonObject | None = None) -> Received:
     """Keep a refusal for ever, and tell it."""
     states = {Why.EXPIRED: CommandState.EXPIRED, Why.SUPERSEDED: CommandState.SUPERSEDED}
-    record(tx, command, states.get(why, CommandState.REFUSED).value, now_ms, why.value, text)
+    record(tx, command, states.get(why, CommandState.REFUSED).value, now_ms, why.value, text, answer)
     tell_refused(tx, command.id, command.kid, command.verb, why, text, now_ms)
     return Received(None, text, why)
 
@@ -124,7 +124,7 @@ def tell(tx: Tx, order: UplinkOrder, now_ms: int, cause: str | None = None) -> N
         "state": state.value,
         "final": state in FINAL,
         "evidence": [],
-        "reason": order.reason or None,
+        "reason": announce.unnamed(tx, order.reason) or None,
         "code": order.code or None,
         "answer": json.loads(order.answer),
     }

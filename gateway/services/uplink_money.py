@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime, timedelta, timezone
 
 from gateway.domain.events import Json
@@ -33,7 +34,7 @@ def pay_in(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -> Receive
         return refuse(tx, command, Why.NOT_PERMITTED, str(wrong), now_ms)
     why, told = _refused(outcome), _told(outcome)
     if why is not None:
-        return refuse(tx, command, Why.NOT_PERMITTED, why, now_ms)
+        return refuse(tx, command, Why.NOT_PERMITTED, why, now_ms, told)
     record(tx, command, CommandState.DONE.value, now_ms, answer=told)
     return Received()
 
@@ -47,11 +48,11 @@ def pay_in_again(tx: Tx, order: UplinkOrder, command: IncomingCommand, site: Sit
     except (InvalidField, ValueError) as wrong:
         conclude(tx, order, CommandState.REFUSED, now_ms, Why.NOT_PERMITTED.value, str(wrong))
         return True
-    why = _refused(outcome)
+    why, told = _refused(outcome), _told(outcome)
     if why is not None:
-        conclude(tx, order, CommandState.REFUSED, now_ms, Why.NOT_PERMITTED.value, why)
+        conclude(tx, order, CommandState.REFUSED, now_ms, Why.NOT_PERMITTED.value, why, told)
     else:
-        conclude(tx, order, CommandState.DONE, now_ms, answer=_told(outcome))
+        conclude(tx, order, CommandState.DONE, now_ms, answer=told)
     return True
 
 
@@ -82,13 +83,20 @@ def _topup(command: IncomingCommand) -> TopUp:
 
 
 def _refused(outcome: TopUpOutcome) -> str | None:
-    if outcome.verdict in TOOK and outcome.payment.status != "refused":
-        return None
+    """Why the voucher brings nothing. One whose payment is undone here is not taken: the centre would tell its bank of a credit."""
     if outcome.field is not None:
         return f"the payment is known with another {outcome.field}"
+    if outcome.payment.status == "reversed":
+        return "the payment is reversed in this gateway's ledger"
+    if outcome.verdict in TOOK and outcome.payment.status != "refused":
+        return None
     return outcome.payment.detail or "the payment is refused"
 
 
 def _told(outcome: TopUpOutcome) -> dict[str, Json]:
+    """What our ledger has under this identity; nothing of a payment that is another one."""
     paid = outcome.payment
-    return {"payment": paid.status, "delivery": outcome.delivery, "entry": paid.entry}
+    if outcome.field is not None:
+        return {}
+    told: dict[str, Json] = {"payment": paid.status, "delivery": outcome.delivery, "entry": paid.entry}
+    return told | {"reversal": json.loads(outcome.reversal)} if outcome.reversal else told

@@ -134,6 +134,54 @@ async def test_orders_of_the_centre_over_a_whole_gateway(site_of: MakeSite) -> N
         assert counted["topup", ""] == 1 and counted["", "not_permitted"] == 2
 
 
+async def test_what_is_in_the_store_is_dropped_unless_it_is_in_use(site_of: MakeSite) -> None:
+    site = signed_site(site_of)
+    tariff = {"id": "winter", "kind": "flat", "currency": "CNY", "price": "0.70"}
+    calendar = {"id": "feast", "valid_to": "2030-01-01", "days": ["2026-02-17"]}
+    account = {"id": "A2", "currency": "CNY", "tariff": "winter", "policy": {"calendar": "feast"}}
+    meter = {"id": "new-1", "line": "l0", "address": "77", "profile": "dlt645-single"}
+    scheme = {"id": "nights", "want": "day", "cron": "10 0 * * *", "target": "99", "window_min": 600, "priority": 3, "retries": 2}
+    put: dict[str, Any] = {"tariffs": [tariff], "calendars": [calendar], "accounts": [account], "meters": [meter]}
+    put |= {"schemes": [scheme]}
+    async with site.running() as gateway:
+        await site.all_read()
+        centre = Told(site, gateway)
+
+        async def archive(**args: Any) -> dict[str, Any]:
+            said = await centre.final(await centre.order("archive", args=args))
+            return {"state": said["state"], "reason": said["reason"], **said["answer"]}
+
+        said = await archive(put=put)
+        assert said["state"] == "done", said
+        for drop, why in (
+            ({"tariffs": ["winter"]}, "tariff winter: it is in use, account "),
+            ({"calendars": ["feast"]}, "no_cut_calendar feast: it is in use, account "),
+            ({"tariffs": ["flat"]}, "tariff flat: it stands in the configuration file"),
+            ({"meters": ["m0-0"]}, "meter m0-0: it stands in the configuration file"),
+            ({"accounts": ["A2"]}, "it is closed (close_account)"),
+            ({"keys": ["x"]}, "keys cannot be put or dropped"),
+            ({"schemes": ["nights"], "tariffs": ["winter"]}, "tariff winter: it is in use"),
+            ({}, "nothing to put and nothing to drop"),
+        ):
+            said = await archive(drop=drop)
+            assert said["state"] == "refused" and why in said["reason"], said
+        assert "nights" in {each.id for each in gateway.store.read_now(lambda tx: tx.schemes())}, "all or nothing"
+        both = await archive(put={"meters": [meter]}, drop={"meters": ["new-1"]})
+        assert "it is put and dropped in one order" in both["reason"]
+
+        freed = {"id": "A2", "currency": "CNY", "tariff": "flat"}
+        said = await archive(put={"accounts": [freed]}, drop={"tariffs": ["winter"], "calendars": ["feast"]}, version="v7")
+        assert (said["state"], said["accounts"], said["dropped"], said["changed"]) == ("done", 1, 2, 3), said
+        said = await archive(drop={"meters": ["new-1"], "schemes": ["nights"], "tariffs": ["winter", "never-was"]})
+        assert (said["state"], said["dropped"]) == ("done", 2)
+        assert gateway.store.read_now(lambda tx: tx.no_cut_calendar("feast")) is None
+        assert "nights" not in {each.id for each in gateway.store.read_now(lambda tx: tx.schemes())}
+        assert gateway.store.read_now(lambda tx: tx.price_list("winter")) is not None, "what it priced stays priced"
+    async with site.running() as gateway:
+        names = {each.id for each in gateway.store.read_now(lambda tx: tx.meters()) if each.filed}
+        assert "new-1" not in names and gateway.store.read_now(lambda tx: tx.no_cut_calendar("feast")) is None
+
+
 async def test_a_restart_takes_up_what_was_begun(site_of: MakeSite) -> None:
     site = signed_site(site_of)
     async with site.running() as gateway:
@@ -193,14 +241,15 @@ async def test_anchors_are_signed_and_prove_the_log(site_of: MakeSite, tmp_path:
     assert "not that of the key" in str(proofs.verify_export(lines, other).finding)
 
 
-async def test_keys_come_and_go_with_a_reload(site_of: MakeSite) -> None:
+@pytest.mark.parametrize("until", ["", "\nuntil = 2099-12-31T00:00:00Z\n"])
+async def test_keys_come_and_go_with_a_reload(site_of: MakeSite, until: str) -> None:
     site, guest = signed_site(site_of), Signer("guest-1", 3)
     async with site.running() as gateway:
         await site.all_read()
         centre = Told(site, gateway)
         stranger = await centre.order("stop", guest)
         assert centre.last(stranger) == {}
-        before, site.plan.tail = site.plan.tail, site.plan.tail + key_table(guest)
+        before, site.plan.tail = site.plan.tail, site.plan.tail + key_table(guest) + until
         site.write()
         await gateway.reload()
         await site.until(lambda: gateway.keys.ring.public("guest-1") is not None, "the key is known")

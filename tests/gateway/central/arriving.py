@@ -43,8 +43,8 @@ SUBJECTS = {Up.EVENT: "gateway", Up.READING: "M1", Up.BALANCE: "00ff", Up.RESULT
 
 
 def arrival(seq: int, kind: Up = Up.EVENT, *, gateway: str = "G1", epoch: str = "e1", low: int = 1, **change: object) -> Arrival:
-    """One message, with some fields changed. kind_ and ranges: of an event that says what was dropped."""
+    """One message, with some fields changed. kind_, with ranges (of what was dropped) or data: of an event."""
     if "kind_" in change:
-        change = {"kind": change["kind_"], "data": {"ranges": change["ranges"], "reason": "full"}}
+        change = {"kind": change["kind_"], "data": change.get("data") or {"ranges": change["ranges"], "reason": "full"}}
     fields = {"epoch": epoch, "seq": seq, "low": low, "backlog": False} | BODIES[kind] | change
     return arrivals.read(UpTopic(gateway, kind, SUBJECTS[kind]), json.dumps(fields).encode(), NOW_MS)

@@ -54,6 +54,9 @@ class Relay:
     async def in_store(self, work: Any, *args: Any) -> Any:
         return await asyncio.to_thread(work, *args)
 
+    async def beside(self, work: Any) -> Any:
+        return await asyncio.to_thread(work)
+
     def send_soon(self, written: list[Written]) -> None:
         self.sent += written
 

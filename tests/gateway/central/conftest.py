@@ -14,7 +14,7 @@ from tests.gateway.adapters.store.postgres import CannotStart, server
 from tests.gateway.brokers import Mosquitto
 
 MOSQUITTO = Path("/usr/sbin/mosquitto")
-READY_S = 30.0  # a loaded machine
+READY_S = 180.0  # a loaded machine
 
 
 @pytest.fixture

@@ -29,10 +29,10 @@ from protocols.bank.signatures import sign_request
 from protocols.uplink.topics import NATIVE
 from tests.gateway.adapters.http.paying import KEY, NEXT
 from tests.gateway.bootstrap.certificates import authority, vouched
-from tests.gateway.brokers import free_port
 from tests.gateway.central.bank_ends import TABLE
 from tests.gateway.central.test_config import EXAMPLE, refused, write
 from tests.gateway.uplink_ends import end
+from tests.ports import free_port
 
 URL = "https://pay.example.org"
 HEAD = '[central]\ndata = "d"\n[keys]\ncommands = "commands.jwk"\nreceipts = "receipts.jwk"\n'
@@ -177,13 +177,13 @@ async def test_a_listener_of_the_banks_own_wants_their_certificate(tmp_path: Pat
         for name, status in (("north", 201), ("south", 403)):
             tls = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
             tls.load_cert_chain(tmp_path / f"{name}.pem", tmp_path / f"{name}.key")
-            async with httpx2.AsyncClient(base_url=front.bank, verify=tls, trust_env=False) as http:
+            async with httpx2.AsyncClient(base_url=front.bank, verify=tls, trust_env=False, timeout=60) as http:
                 assert (await paid(http, f"S-{name}")).status_code == status
         nobody = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
-        async with httpx2.AsyncClient(base_url=front.bank, verify=nobody, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=front.bank, verify=nobody, trust_env=False, timeout=60) as http:
             with pytest.raises(httpx2.TransportError):
                 await paid(http, "S-3")
-        async with httpx2.AsyncClient(base_url=front.url, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=front.url, trust_env=False, timeout=60) as http:
             assert (await paid(http, "S-4")).status_code == 404, "banks have their own door"
             assert (await http.get("/healthz")).status_code == 503
 
@@ -195,6 +195,10 @@ async def test_what_cannot_be_is_said_at_the_start(tmp_path: Path) -> None:
             pass
     (tmp_path / "accounts.csv").write_text("account\n")
     with pytest.raises(ConfigError, match=r"bank\.accounts: .*the first line must be"):
+        async with listening(file):
+            pass
+    (tmp_path / "accounts.csv").unlink()
+    with pytest.raises(ConfigError, match=r"is not there; write it at the gateway.*accounts pseudonyms -c gateway\.toml"):
         async with listening(file):
             pass
 
@@ -211,5 +215,5 @@ async def test_a_store_that_breaks_under_a_bank_ends_the_process(tmp_path: Path)
     with pytest.raises(StoreBroken):
         await central.in_store(breaks)
     with pytest.raises(StoreBroken):
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 100)
     store.close()

@@ -93,7 +93,7 @@ class Bank:
     created: dict[str, int] = field(default_factory=dict)
 
     async def run(self) -> None:
-        async with httpx2.AsyncClient(trust_env=False, timeout=10) as http, asyncio.TaskGroup() as group:
+        async with httpx2.AsyncClient(trust_env=False, timeout=60) as http, asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(self._pay_on(http))
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import aiomqtt
 import httpx2
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from typer.testing import CliRunner
 
 from gateway.bootstrap.new_keys import write_new_key
-from gateway.central import findings, keys, schema
+from gateway.central import day_books, findings, keys, schema
 from gateway.central.config import load
 from gateway.central.ingest import save
 from gateway.central.orders import Order, Signer, write
 from gateway.central.store import CentralStore
 from gateway.cli.answers import Failure
 from gateway.cli.app import app
+from gateway.domain.bank_terms import PartnerTerms
+from gateway.domain.day_file import HEADER
 from protocols.uplink import messages, signing
 from protocols.uplink.messages import ResultMessage
 from protocols.uplink.topics import NATIVE, Up
@@ -110,6 +112,38 @@ def test_the_audit_log_is_told_and_proved(file: Path) -> None:
     assert isinstance(broken, Failure) and "the audit log stops at row 0, but 1 were written" in broken.sentences[0]
 
 
+def test_two_people_resolve_a_difference_at_the_console(file: Path) -> None:
+    store, day = filled(file), date(2026, 11, 21)
+    line = b"S-1,A-1,50.00,CNY,topup,,2026-11-21T04:00:00+00:00,app,\n"
+    book = store.write(lambda c: day_books.begin(c, "north", "2026-11-21", "00", 5))
+    chunks = (HEADER.encode() + b"\n", line, b"#1,50.00\n")
+    compared = store.read(lambda c: day_books.compare(c, "north", day, chunks, PartnerTerms("north")))
+    store.write(lambda c: day_books.keep(c, book, *compared))
+    shown = "north 2026-11-21 1: missing_here, serial S-1: it is not booked here (book|ignore)"
+    assert asked(file, "differences") == (1, f"{shown}\n")
+    words = ("resolve", "north", "2026-11-21", "1", "book", "--reason", "their file is right", "--who")
+    for _ in range(2):
+        assert asked(file, *words, "li") == (0, "asked for: a second person says the same, with --who (asked by operator:li)\n")
+    assert asked(file, "differences")[1] == f"{shown}; operator:li asks for book: their file is right\n"
+    assert asked(file, *words, "wang") == (0, "done: serial S-1 is booked to account A-1\n")
+    assert asked(file, "differences") == (0, "")
+    [order] = store.read(lambda c: c.execute(select(schema.order)).all())
+    assert (order.verb, order.gateway) == ("topup", "G1")
+    for wrong, why in (
+        (("resolve", "north", "2026-11-21", "2", "book"), "has no difference 2"),
+        (("resolve", "north", "2026-11-21", "1", "burn"), "book, reverse or ignore"),
+        (("resolve", "north", "2026-11-21", "1", "ignore"), "resolved before by another action"),
+    ):
+        refused = CliRunner().invoke(app, ["central", *wrong, "--reason", "x", "--who", "li", "-c", str(file)]).exception
+        assert isinstance(refused, Failure) and why in refused.sentences[0]
+    acts = [json.loads(line) for line in asked(file, "audit")[1].splitlines() if line.startswith("{")]
+    assert [(each["who"], each["act"]) for each in acts] == [
+        ("operator:li", "difference_asked"), ("operator:wang", "topup_posted"), ("operator:wang", "difference_resolved"),
+    ]  # fmt: skip
+    assert acts[-1]["data"]["asked_by"] == "operator:li" and acts[-1]["data"]["reason"] == "their file is right"
+    store.close()
+
+
 def test_a_key_for_receipts_is_no_gateways_affair(tmp_path: Path) -> None:
     command = ["central", "keys", "new", str(tmp_path / "r.jwk"), "--kid", "centre-1", "--role", "receipts"]
     done = CliRunner().invoke(app, command)
@@ -149,7 +183,7 @@ async def test_from_the_bank_to_the_gateway_and_back(file: Path, broker: Mosquit
             child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
             assert child.stdout is not None
             ready = json.loads(await asyncio.wait_for(child.stdout.readline(), READY_S))
-            async with httpx2.AsyncClient(base_url=ready["http"], trust_env=False) as bank:
+            async with httpx2.AsyncClient(base_url=ready["http"], trust_env=False, timeout=60) as bank:
                 await _pay_and_see(bank, broker, keys.load(file.parent / "commands.jwk"))
         finally:
             if child is not None:
@@ -159,7 +193,7 @@ async def test_from_the_bank_to_the_gateway_and_back(file: Path, broker: Mosquit
 
 async def _pay_and_see(bank: httpx2.AsyncClient, broker: Mosquitto, office: Signer) -> None:
     def connected() -> aiomqtt.Client:
-        return aiomqtt.Client("127.0.0.1", broker.port, identifier="G1", clean_session=False)
+        return aiomqtt.Client("127.0.0.1", broker.port, identifier="G1", timeout=60, clean_session=False)
 
     async with connected() as gateway:
         await gateway.subscribe("wattgate/v1/G1/down/command", qos=1)

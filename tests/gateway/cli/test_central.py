@@ -33,7 +33,7 @@ try:
 except Failure as failure:
     raise SystemExit("; ".join(failure.sentences))
 """
-WITHIN_S = 20
+WITHIN_S = 100  # a second or two; on a machine with other work, far more
 
 
 def write_config(folder: Path, port: int, host: str = "127.0.0.1") -> Path:
@@ -64,7 +64,7 @@ async def test_it_stores_and_acknowledges_until_it_is_told_to_stop(tmp_path: Pat
             await g.add(*range(20))
             await until(lambda: g.waiting() == 0, "the outbox is empty")
         process.send_signal(signal.SIGTERM)
-        code, _, err = await asyncio.wait_for(ended(process), 5)
+        code, _, err = await asyncio.wait_for(ended(process), WITHIN_S)
     assert code == 0
     assert [json.loads(line)["event"] for line in err.splitlines()][-1] == "the central system was stopped"
 
