@@ -11,12 +11,14 @@ from pathlib import Path
 from firmware_sim.banking.book import PLANTED
 from firmware_sim.fields import ID, Fields
 from protocols.bank.iso8583_table import Dialect, dialect
+from protocols.bank.keywrap import key_length, wrap
 from protocols.profiles import ProfileError
 
 MAX_BANKS = 16
 MAX_PAYMENTS = 1_000_000
 MAX_ACCOUNTS = 100_000
 MAX_PLANTED = 10_000
+MAX_NEW_KEYS = 1_000  # the other side remembers each for ever
 TROUBLES = ("plain", "lose", "repeat", "reorder", "reverse", "reverse_first", "change", "spoil", "midnight", "race")
 _URL = re.compile(r"https?://[^\s/]+\Z")
 
@@ -29,6 +31,9 @@ class BankConfig:
     the start, side_by_side at a time; weights: of the troubles. plant: differences in the files it uploads when it has paid.
     public_url: what it signs in place of url. by_day: its serials are unique within an accounting date. balances: nothing else
     moves its accounts, so that they tell.
+
+    zone_key: under which it sends new keys of MACs, new_keys of them in the course of its payments; keys_kept: where it notes them.
+    ca: who vouches for the other side, on both lines; certificate: our own and its key. iso_tls: the ISO 8583 line is behind TLS.
     """
 
     name: str
@@ -52,6 +57,12 @@ class BankConfig:
     public_url: str = ""
     by_day: bool = False
     balances: bool = False
+    zone_key: bytes | None = None
+    new_keys: int = 1
+    keys_kept: Path | None = None
+    ca: Path | None = None
+    certificate: tuple[Path, Path] | None = None
+    iso_tls: bool = False
 
 
 def banks(rows: Sequence[object], folder: Path, errors: list[str]) -> tuple[BankConfig, ...]:
@@ -68,6 +79,8 @@ def _bank(row: object, number: int, folder: Path, errors: list[str]) -> BankConf
     fields.where = f"[[bank]] {name}"
     url, public_url = (_url(fields, key) for key in ("url", "public_url"))
     iso, table, key = _iso(fields, folder)
+    zone_key, new_keys = _zone(fields, folder, table)
+    ca, certificate, iso_tls = _tls(fields, folder, url, iso is not None)
     if not url and iso is None:
         fields.complain("url", "or iso8583 must say where it pays")
     kid = fields.text("kid", "")
@@ -97,6 +110,12 @@ def _bank(row: object, number: int, folder: Path, errors: list[str]) -> BankConf
         public_url,
         fields.choice("serial_scope", ("ever", "accounting_date"), "ever") == "accounting_date",
         fields.flag("balances", False),
+        zone_key=zone_key,
+        new_keys=new_keys,
+        keys_kept=folder / f"{name}-sent.key",
+        ca=ca,
+        certificate=certificate,
+        iso_tls=iso_tls,
     )
     fields.done()
     if not found.accounts:
@@ -130,6 +149,39 @@ def _iso(fields: Fields, folder: Path) -> tuple[tuple[str, int] | None, Dialect 
     if found.mac != "none" and sealed is None:
         fields.complain("mac_key_file", f"is missing: the table has MACs by {found.mac}")
     return (host.strip("[]"), int(port)), found, sealed
+
+
+def _zone(fields: Fields, folder: Path, table: Dialect | None) -> tuple[bytes | None, int]:
+    """The zone's key, and how often it brings a new key of MACs."""
+    new_keys = fields.integer("new_keys", 1, 0, MAX_NEW_KEYS)
+    raw = _secret(fields, "zone_key_file", folder)
+    if not raw:
+        return None, new_keys
+    if table is None or table.key is None:
+        fields.complain("zone_key_file", "needs a table that has [key] and a code of field 70 for key_exchange")
+        return None, new_keys
+    try:
+        zone = bytes.fromhex(raw.decode().split("\n")[0])
+        wrap(table.key.wrapped, zone, bytes(key_length(table.mac)))
+    except ValueError as wrong:
+        fields.complain("zone_key_file", f"must hold a key in hex: {wrong}")
+        zone = None
+    return zone, new_keys
+
+
+def _tls(fields: Fields, folder: Path, url: str, has_iso: bool) -> tuple[Path | None, tuple[Path, Path] | None, bool]:
+    """Who vouches for the other side, our certificate with its key, and whether the ISO 8583 line uses them."""
+    ca, certificate, key = (
+        folder / fields.text(name) if fields.has(name) else None for name in ("ca_file", "certificate_file", "certificate_key_file")
+    )
+    iso_tls = fields.flag("iso8583_tls", False)
+    if iso_tls and not has_iso:
+        fields.complain("iso8583_tls", "needs iso8583, the line that it secures")
+    if (certificate is None) != (key is None):
+        fields.complain("certificate_file", "and certificate_key_file go together")
+    if (ca is not None or certificate is not None) and not iso_tls and not url.startswith("https://"):
+        fields.complain("certificate_file" if ca is None else "ca_file", "needs iso8583_tls or a url of https")
+    return ca, None if certificate is None or key is None else (certificate, key), iso_tls
 
 
 def _secret(fields: Fields, key: str, folder: Path) -> bytes:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
-from random import Random
+from random import Random, SystemRandom
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,6 +21,7 @@ from firmware_sim.banking.bank import Office
 from firmware_sim.banking.book import PLANTED, Difference, csv, planted
 from firmware_sim.banking.config import TROUBLES, BankConfig
 from firmware_sim.banking.line import HttpLine, IsoLine, Line, Signing, unsigned
+from firmware_sim.banking.mac_keys import MacKeys
 from firmware_sim.handle import Problem
 
 POLL_S = 0.2
@@ -30,6 +32,7 @@ PATIENCE_S = 30.0  # whoever has not answered by then is not there
 MOST_TOLD = 100  # sentences of one report
 MAX_PAGES = 1_000  # of differences
 MOST_AT_ONCE = 10_000  # payments of one order by the handle
+KEYS = SystemRandom()  # no seed: the other side never takes a key twice
 
 T = TypeVar("T")
 _MONEY = re.compile(r"-?[0-9]+\.[0-9]{2}")
@@ -40,7 +43,7 @@ def _now() -> datetime:
 
 
 class BadKey(ValueError):
-    """A signing key that is none, in one sentence."""
+    """A key or a certificate that is none, in one sentence."""
 
 
 @dataclass
@@ -58,16 +61,21 @@ class Desk:
         self._rng = rng
         self.http: HttpLine | None = None
         self.iso: IsoLine | None = None
+        tls = _context(config)
         if config.url:
             signing = Signing(config.kid, _key(config.sign_key)) if config.kid else None
             self.http = HttpLine(
                 config.url, _now, rng, bank=config.name, currency=config.currency, utc_offset_min=self.offset_min,
-                signing=signing, public_url=config.public_url, by_day=config.by_day, timeout_s=config.timeout_s,
+                signing=signing, public_url=config.public_url, by_day=config.by_day, timeout_s=config.timeout_s, tls=tls,
             )  # fmt: skip
         if config.iso is not None and config.dialect is not None:
+            try:
+                keys = MacKeys(config.dialect, config.mac_key, config.zone_key, config.keys_kept)
+            except ValueError as problem:
+                raise BadKey(f"bank {config.name}: {problem}") from None
             self.iso = IsoLine(
-                *config.iso, config.dialect, config.mac_key, _now, currency=config.currency, utc_offset_min=self.offset_min,
-                institution=config.institution, timeout_s=config.timeout_s,
+                *config.iso, config.dialect, keys, _now, currency=config.currency, utc_offset_min=self.offset_min,
+                institution=config.institution, timeout_s=config.timeout_s, tls=tls if config.iso_tls else None,
             )  # fmt: skip
         lines: list[Line] = [line for line in (self.http, self.iso) if line is not None]
         self.office = Office(lines, config.accounts, _now, rng, dict(config.weights), config.least, config.most)
@@ -80,12 +88,24 @@ class Desk:
             await self.iso.network("sign_on")
         if self.config.payments and not self.wrong:
             before = await self._balances()
-            await self.office.work(self.config.payments, self.config.side_by_side)
+            wrong = await self._work()
             await self.office.settle()
-            self.wrong = self._moved(before, await self._balances()) + await self._receipts()
+            self.wrong = wrong + self._moved(before, await self._balances()) + await self._receipts()
             if self.http is not None and self.config.reconcile:
                 await self.reconcile(self.config.plant)
         return not self.why()
+
+    async def _work(self) -> list[str]:
+        """Its payments, with new keys of MACs in between. Why one was not taken."""
+        changes = self.config.new_keys if self.iso is not None and self.iso.keys.changes else 0
+        parts, left = max(1, changes), self.config.payments
+        for number in range(parts):
+            if changes and self.iso is not None and not await self._patiently(partial(self.iso.new_key, KEYS)):
+                return [f"the new key of MACs number {number + 1} was not taken"]
+            share = left // (parts - number)
+            await self.office.work(share, self.config.side_by_side)
+            left -= share
+        return []
 
     def why(self) -> list[str]:
         """What contradicted the contract, or kept us from finding out, in sentences."""
@@ -199,10 +219,12 @@ class Desk:
         """What it believes."""
         why = self.why()
         told = {"bank": self.config.name, "seed": self.seed, "ok": not why, "why": why[:MOST_TOLD]}
+        if self.iso is not None and self.iso.keys.changes:
+            told["new_keys"] = self.iso.keys.taken
         return {**told, **self.office.book.report(), "uploads": self.uploads}
 
     async def answer(self, method: str, act: str, body: bytes) -> object:
-        """The handle: GET tells the book; POST pay, work, reconcile, echo, sign_on, sign_off and cut_over act."""
+        """The handle: GET tells the book; POST pay, work, reconcile, echo, sign_on, sign_off, cut_over and new_key act."""
         if method == "GET" and not act:
             return self.report()
         told = _object(body)
@@ -222,6 +244,8 @@ class Desk:
                 return await self.reconcile(plant)
             case "echo" | "sign_on" | "sign_off" | "cut_over" if self.iso is not None:
                 return {"ok": await self.iso.network(act)}
+            case "new_key" if self.iso is not None and self.iso.keys.changes:
+                return {"ok": await self.iso.new_key(KEYS)}
         raise Problem(404, "A bank is looked at with GET, and told by POST to pay, work, reconcile, echo, sign_on or sign_off.")
 
     async def _order(self, told: dict[str, object]) -> object:
@@ -270,6 +294,20 @@ class Desks:
         """Hang up everywhere."""
         for desk in self.desks.values():
             await desk.close()
+
+
+def _context(config: BankConfig) -> ssl.SSLContext | None:
+    """None where nothing was said of certificates, and HTTP trusts whom the system does."""
+    if config.ca is None and config.certificate is None and not config.iso_tls:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=config.ca)
+        if config.certificate is not None:
+            context.load_cert_chain(*config.certificate)
+    except (OSError, ValueError) as problem:
+        files = ", ".join(str(file) for file in (config.ca, *(config.certificate or ())) if file is not None)
+        raise BadKey(f"bank {config.name}: TLS with {files} cannot be used: {problem}") from None
+    return context
 
 
 def _key(raw: bytes) -> Ed25519PrivateKey | bytes:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -17,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from firmware_sim.banking.book import Answer, Outcome, Payment
+from firmware_sim.banking.mac_keys import MacKeys
 from protocols.bank.iso8583 import BadMessage, Codec, Deframer, Message, frame
 from protocols.bank.iso8583_meaning import named
 from protocols.bank.iso8583_table import Dialect
@@ -58,7 +60,7 @@ class HttpLine:
     """HTTP as in contract 3. clock: aware wall clock. rng: serials and nonces. signing: None where signatures are off.
 
     public_url: what is signed in place of base_url, where the other side calls itself otherwise. by_day: serials are unique within
-    an accounting date, which then stands in the path.
+    an accounting date, which then stands in the path. tls: whom it trusts, and its own certificate.
     """
 
     def __init__(
@@ -74,13 +76,15 @@ class HttpLine:
         public_url: str = "",
         by_day: bool = False,
         timeout_s: float = TIMEOUT_S,
+        tls: ssl.SSLContext | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._base, self._clock, self._rng, self._currency, self._signing = base_url.rstrip("/"), clock, rng, currency, signing
         self._public, self._by_day, self._used_nonce = public_url.rstrip("/") or self._base, by_day, ""
         self._zone = timezone(timedelta(minutes=utc_offset_min))
         headers = {} if signing else {"x-bank": bank}
-        self._http = httpx2.AsyncClient(headers=headers, timeout=timeout_s, transport=transport, trust_env=False)
+        verify = True if tls is None else tls
+        self._http = httpx2.AsyncClient(headers=headers, timeout=timeout_s, transport=transport, verify=verify, trust_env=False)
 
     def name(self, number: int, account: str, fen: int, now: datetime, day_offset: int) -> Payment:
         """A new payment at this moment."""
@@ -237,14 +241,17 @@ def _paid(status: int, document: dict[str, object]) -> Answer:
 
 
 class IsoLine:
-    """ISO 8583 over TCP, one connection at a time; answers are told apart by MTI and fields 7 and 11."""
+    """ISO 8583 over TCP, one connection at a time; answers are told apart by MTI and fields 7 and 11.
+
+    key: of its MACs, or all that it may use one after the other. tls: whom it trusts, and its own certificate; None for none.
+    """
 
     def __init__(
         self,
         host: str,
         port: int,
         dialect: Dialect,
-        key: bytes | None,
+        key: bytes | MacKeys | None,
         clock: Callable[[], datetime],
         *,
         currency: str = "CNY",
@@ -252,8 +259,10 @@ class IsoLine:
         institution: str = "1234567",
         terminal: str = "SIM00001",
         timeout_s: float = TIMEOUT_S,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._host, self._port, self._dialect, self._codec, self._key = host, port, dialect, Codec(dialect), key
+        self._host, self._port, self._dialect, self._codec, self._tls = host, port, dialect, Codec(dialect), tls
+        self.keys = key if isinstance(key, MacKeys) else MacKeys(dialect, key)
         self._clock, self._institution, self._terminal, self._timeout_s = clock, institution, terminal, timeout_s
         self._currency = next(code for code, name in dialect.currencies.items() if name == currency)
         self._letters = currency
@@ -262,7 +271,7 @@ class IsoLine:
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._waiting: dict[tuple[str, str, str], asyncio.Future[Message]] = {}
-        self._opening = asyncio.Lock()
+        self._turn = asyncio.Lock()
 
     def name(self, number: int, account: str, fen: int, now: datetime, day_offset: int) -> Payment:
         """A new payment: its fields make its serial, as the gateway will name it."""
@@ -300,11 +309,33 @@ class IsoLine:
 
     async def network(self, act: str) -> bool:
         """0800: sign_on, sign_off, cut_over or echo."""
+        answer = await self._exchange(self._network(act), False, False)
+        return answer is not None and answer.get(39) == self._code("ok")
+
+    async def new_key(self, rng: Random) -> bool:
+        """0800, key exchange; whether it was taken. Without an answer the same key is sent the next time.
+
+        Nothing else is under way meanwhile: the first message under the new key ends the old one for the other side.
+        """
+        form = self._dialect.key
+        if form is None or not self.keys.changes:
+            return False
+        async with self._turn:
+            if busy := [each for each in self._waiting.values() if not each.done()]:
+                await asyncio.wait(busy, timeout=self._timeout_s)
+            text, key = self.keys.brought(rng)
+            told = {**self._network("key_exchange").fields, form.field: text}
+            answer = await self._asked(Message("0800", told), key, contextlib.nullcontext())
+            said = "" if answer is None else answer.get(39)
+            if said in (self._code("ok"), self._code("invalid")):
+                self.keys.told(said == self._code("ok"))
+            return said == self._code("ok")
+
+    def _network(self, act: str) -> Message:
         self._trace += 1
         code = next(code for code, name in self._dialect.network.items() if name == act)
         told = {7: f"{self._local():%m%d%H%M%S}", 11: f"{900_000 + self._trace % 90_000:06d}", 32: self._institution, 70: code}
-        answer = await self._exchange(Message("0800", told), False, False)
-        return answer is not None and answer.get(39) == self._code("ok")
+        return Message("0800", told)
 
     async def close(self) -> None:
         """Hang up."""
@@ -318,7 +349,7 @@ class IsoLine:
     @property
     def signs(self) -> bool:
         """Whether it can seal wrongly."""
-        return self._key is not None
+        return self.keys.used is not None
 
     def _message(self, payment: Payment) -> Message:
         at = datetime.fromisoformat(payment.paid_at)
@@ -350,21 +381,31 @@ class IsoLine:
         return next((outcome for meaning, outcome in meanings if code == self._code(meaning)), Outcome.REFUSED)
 
     async def _exchange(self, message: Message, lose: bool, spoil: bool) -> Message | None:
+        return await self._asked(message, None, self._turn, lose, spoil)
+
+    async def _asked(
+        self,
+        message: Message,
+        seal: bytes | None,
+        turn: contextlib.AbstractAsyncContextManager[object],
+        lose: bool = False,
+        spoil: bool = False,
+    ) -> Message | None:
+        """The answer. seal: None for the key that holds when its turn has come."""
         key = (f"{int(message.mti) + 10:04d}", message.get(7), message.get(11))
         message = Message(message.mti, message.fields, bytes(self._dialect.header_bytes))
-        data = bytearray(self._codec.encode(message, self._key))
-        if spoil:
-            data[-1] ^= 1
         try:
-            async with self._opening:
+            async with turn:
                 writer = await self._connected()
-            if lose:
+                data = bytearray(self._codec.encode(message, seal or self.keys.used))
+                if spoil:
+                    data[-1] ^= 1
                 writer.write(frame(self._dialect, bytes(data)))
-                await asyncio.wait_for(writer.drain(), self._timeout_s)
-                await self.close()
-                return None
-            waiting = self._waiting.setdefault(key, asyncio.get_running_loop().create_future())
-            writer.write(frame(self._dialect, bytes(data)))
+                if lose:
+                    await asyncio.wait_for(writer.drain(), self._timeout_s)
+                    await self.close()
+                    return None
+                waiting = self._waiting.setdefault(key, asyncio.get_running_loop().create_future())
             return await asyncio.wait_for(asyncio.shield(waiting), self._timeout_s)
         except (OSError, TimeoutError, asyncio.CancelledError) as gone:
             if isinstance(gone, asyncio.CancelledError) and (task := asyncio.current_task()) is not None and task.cancelling():
@@ -375,7 +416,7 @@ class IsoLine:
 
     async def _connected(self) -> asyncio.StreamWriter:
         if self._writer is None or self._writer.is_closing():
-            reader, self._writer = await asyncio.open_connection(self._host, self._port)
+            reader, self._writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
             self._reading = asyncio.ensure_future(self._read(reader, self._writer))
         return self._writer
 
@@ -385,7 +426,7 @@ class IsoLine:
             while data := await reader.read(CHUNK):
                 for each in frames.feed(data):
                     received = self._codec.decode(each)
-                    if self._key is not None and not self._codec.right(received, [self._key]):
+                    if self.keys.used is not None and not self._codec.right(received, self.keys.valid):
                         raise BadMessage("an answer with a wrong MAC")
                     told = received.message
                     waiting = self._waiting.get((told.mti, told.get(7), told.get(11)))

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.domain.bank_keys import KeyVerdict, SentKey, WorkingKeys
+from gateway.services.ports import Unavailable
 from protocols.bank.iso8583 import Message
 from protocols.bank.iso8583_meaning import new_key
 from protocols.bank.iso8583_table import Dialect
@@ -19,10 +20,16 @@ CHECK_DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class KeyUseCases:
-    """What is remembered of a partner's keys, durably once they return. take: of the file's base and the key. Raise Unavailable."""
+    """What is remembered of a partner's keys, durably once they return. Raise Unavailable.
 
-    take: Callable[[str, SentKey], Awaitable[tuple[KeyVerdict, WorkingKeys]]]
+    take: of the file's base, the key, and whether it came under a right MAC. right: one is, the first since a restore. lost: one
+    is not, and whether the next key that is sent would be taken.
+    """
+
+    take: Callable[[str, SentKey, bool], Awaitable[tuple[KeyVerdict, WorkingKeys]]]
     confirm: Callable[[SentKey], Awaitable[WorkingKeys | None]]
+    lost: Callable[[bool], Awaitable[None]]
+    right: Callable[[], Awaitable[None]]
 
 
 class WrongKey(ValueError):
@@ -30,7 +37,10 @@ class WrongKey(ValueError):
 
 
 class SentKeys:
-    """The keys of one partner. of_file, zone: those of its files, asked for anew each time; known: what is remembered."""
+    """The keys of one partner. of_file, zone: those of its files, asked for anew each time; known: what is remembered.
+
+    rolled_back: by the restore of a backup, perhaps: until a MAC is right. lost: one was wrong meanwhile.
+    """
 
     def __init__(
         self,
@@ -39,7 +49,9 @@ class SentKeys:
         zone: Callable[[], Sequence[bytes]],
         cases: KeyUseCases,
         known: WorkingKeys | None,
+        rolled_back: bool = False,
     ) -> None:
+        self._rolled_back, self.lost = rolled_back, False
         self._dialect, self._of_file, self._zone, self._cases = dialect, of_file, zone, cases
         self._known = known
         self._based: tuple[tuple[bytes, ...], str] = ((), "")
@@ -63,29 +75,53 @@ class SentKeys:
                 return SentKey(wrapped.hex(), found[:CHECK_DIGITS]), key
         raise WrongKey("its check value is not that of the key which our zone's key finds in it")
 
-    async def take(self, key: SentKey, opened: bytes) -> bool:
+    @property
+    def forgiving(self) -> bool:
+        """Whether a key is taken under a MAC that nobody here can check, because a restore took the partner's key back.
+
+        Until a MAC is right, and where the check value is long enough to show that it comes from who has the zone's key.
+        """
+        form = self._dialect.key
+        return self._rolled_back and form is not None and not form.by_new and form.check >= CHECK_DIGITS
+
+    async def wrong(self) -> None:
+        """A MAC was wrong, or missing."""
+        if self._rolled_back and not self.lost:
+            self.lost = True
+            try:
+                form = self._dialect.key
+                await self._cases.lost(self.forgiving or (form is not None and form.by_new))
+            except Unavailable:
+                self.lost = False
+                raise
+
+    async def take(self, key: SentKey, opened: bytes, sealed: bool = True) -> bool:
         """Whether the key that was brought holds from now on, beside the one in use; False for one of before, or of the file."""
         if opened in self._of_file():
             self.counted[KeyVerdict.REPLAYED.value] += 1
             return False
-        verdict, known = await self._cases.take(self._base(), key)
+        verdict, known = await self._cases.take(self._base(), key, sealed)
         self._learn(known)
         self.counted[verdict.value] += 1
         return verdict is not KeyVerdict.REPLAYED
 
     async def used(self, key: bytes) -> None:
         """Something came that is sealed with this key: once this returns, a new one alone holds."""
+        if self._rolled_back:
+            await self._cases.right()
+            self._rolled_back = self.lost = False
         waits = None if self._known is None else self._known.new
         if waits is not None and self._open(waits) == key:
             known = await self._cases.confirm(waits)
-            if known is not None:
-                self._learn(known)
+            if known is not None and self._learn(known):  # several messages under it may be on their way at once
                 self.counted["confirmed"] += 1
 
-    def _learn(self, known: WorkingKeys) -> None:
-        """Answers of the store may overtake each other on their way here."""
-        if self._known is None or known.number >= self._known.number:
-            self._known = known
+    def _learn(self, known: WorkingKeys) -> bool:
+        """Whether it is news. Answers of the store may overtake each other on their way here."""
+        if self._known is not None and known.number <= self._known.number:
+            return False
+        self._known = known
+        return True
 
     def _open(self, sent: SentKey) -> bytes | None:
         for zone in self._zone():

@@ -9,7 +9,9 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from gateway.adapters.http.crowd import NOTE_EVERY_S, Handshakes, hang_up
 from gateway.adapters.http.server import ListenError, names_in
 from gateway.adapters.http.status import PartnerStatus
 from gateway.adapters.http.tls import RenewedContext, Tls
@@ -21,6 +23,14 @@ FRAME_WITHIN_S = 10.0
 
 HANDSHAKE_WITHIN_S = 10.0
 """TLS is agreed on by then, for the same reason."""
+
+MOST_HANDSHAKES, MOST_HANDSHAKES_OF_ONE = 32, 8
+"""Of TLS, under way on one port: in all, and from one address. A partner has two connections; the oldest handshake gives way to a
+new one, and those who never end theirs take none of the partner's places."""
+
+UNHEARD_WITHIN_S = 10.0
+"""Where all places are taken, a connection that has sent no whole message by then gives its own to a new one; at once to one from
+an address that has fewer."""
 
 WRITE_WITHIN_S = 10.0
 """A peer that does not take its answers is no partner any more; it will ask again on another connection."""
@@ -36,9 +46,6 @@ CHUNK = 65_536
 SLOWER_S = 0.05
 """Whoever sends more than was agreed is read more slowly, on all its connections: so often it is looked whether there is room.
 No message is refused for that, least of all a reversal."""
-
-NOTE_EVERY_S = 60.0
-"""The same thing about connections is said once in this time: a flood of them must not become one in the log. All are counted."""
 
 ACCEPT_AGAIN_S = 1.0
 """After the machine had no room for a connection (no descriptors left)."""
@@ -69,7 +76,9 @@ class IsoListener:
         self._context = None if place.tls is None else _context(place)
         self._peers = [ipaddress.ip_network(each) for each in place.peers]
         self._socket = _bind(place.host, place.port)
-        self._open: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: list[_Session] = []
+        self._handshakes = Handshakes(partial(self._refuse, "handshakes"), MOST_HANDSHAKES, MOST_HANDSHAKES_OF_ONE)
         self._said_s: dict[str, float] = {}
         self._calls, self._turned_away = 0, Counter[str]()
         self.port = int(self._socket.getsockname()[1])
@@ -94,8 +103,9 @@ class IsoListener:
                     await asyncio.sleep(ACCEPT_AGAIN_S)
                     continue
                 self._take(call, str(address[0]))
+                await asyncio.sleep(0)  # in a storm those that were taken get their turn too
         finally:
-            for each in list(self._open):
+            for each in list(self._tasks):
                 each.cancel()
             self._socket.close()
 
@@ -105,19 +115,40 @@ class IsoListener:
 
     def _take(self, call: socket.socket, peer: str) -> None:
         """Before a byte is read: whoever may not call, or is one too many, costs nothing but this."""
+        session = None
         if not self._known(peer):
             self._refuse("stranger", peer)
             call.close()
-        elif len(self._open) >= self._place.most:
-            self._refuse("full", peer)
+            return
+        if self._context is not None:
+            self._handshakes.begin(call, peer)
+        elif (session := self._enter(call, peer)) is None:
             call.close()
-        else:
-            self._calls += 1
-            task = asyncio.ensure_future(self._serve(call, peer))
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+            return
+        self._calls += 1
+        task = asyncio.ensure_future(self._serve(call, peer, session))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, call: socket.socket, peer: str) -> None:
+    def _enter(self, call: socket.socket, peer: str) -> _Session | None:
+        """One of the partner's places; None where all of them are held by others with a right to them."""
+        now_s = asyncio.get_running_loop().time()
+        if len(self._open) >= self._place.most:
+            of = Counter(each.peer for each in self._open)
+            unheard = [each for each in self._open if not each.heard]
+            late = (each for each in unheard if of[each.peer] > of[peer] + 1 or now_s - each.since_s > UNHEARD_WITHIN_S)
+            gone = next(late, None)
+            self._refuse("full", peer if gone is None else gone.peer)
+            if gone is None:
+                return None
+            self._open.remove(gone)
+            hang_up(gone.call)
+        session = _Session(call, peer, now_s)
+        self._open.append(session)
+        return session
+
+    async def _serve(self, call: socket.socket, peer: str, session: _Session | None) -> None:
+        """session: of a connection without TLS; others get theirs once the handshake is done."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=CHUNK)
         protocol = asyncio.StreamReaderProtocol(reader)
@@ -127,16 +158,25 @@ class IsoListener:
             )
         except OSError as problem:  # an SSLError and a TimeoutError are ones
             call.close()
-            self._refuse("tls", peer, f": {getattr(problem, 'reason', None) or problem}")
+            self._leave(session)
+            if self._handshakes.over(call):
+                self._refuse("tls", peer, f": {getattr(problem, 'reason', None) or problem}")
             return
+        finally:
+            self._handshakes.over(call)
         try:
             if self._place.name and self._place.name not in names_in(transport.get_extra_info("peercert")):
                 self._refuse("certificate", peer, ": its certificate is another's")
-            else:
+            elif session is not None or (session := self._enter(call, peer)) is not None:
                 writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-                await _Connection(reader, writer, self.partner, self._place.idle_s).run()
+                await _Connection(reader, writer, self.partner, self._place.idle_s, session).run()
         finally:
+            self._leave(session)
             transport.abort()
+
+    def _leave(self, session: _Session | None) -> None:
+        if session in self._open:
+            self._open.remove(session)
 
     def _refuse(self, why: str, peer: str, more: str = "") -> None:
         self._turned_away[why] += 1
@@ -156,10 +196,23 @@ class IsoListener:
         return False
 
 
+@dataclass(slots=True, eq=False)
+class _Session:
+    """A connection that has one of the partner's places. heard: whether it has sent a whole message."""
+
+    call: socket.socket
+    peer: str
+    since_s: float
+    heard: bool = False
+
+
 class _Connection:
     """Messages are judged side by side, so that many share one commit; answers may overtake each other."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, partner: Partner, idle_s: float) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, partner: Partner, idle_s: float, session: _Session
+    ) -> None:
+        self._session = session
         self._reader, self._writer, self._partner, self._idle_s = reader, writer, partner, idle_s
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._turn = asyncio.Lock()
@@ -174,7 +227,8 @@ class _Connection:
             while True:
                 left_s = self._idle_s if begun_s is None else begun_s + FRAME_WITHIN_S - loop.time()
                 try:
-                    data = await asyncio.wait_for(self._reader.read(CHUNK), max(0.0, left_s))
+                    async with asyncio.timeout(max(0.0, left_s)):
+                        data = await self._reader.read(CHUNK)
                 except (TimeoutError, OSError):
                     return
                 if not data:
@@ -195,6 +249,7 @@ class _Connection:
         except BadMessage:
             self._broken = True
             return False
+        self._session.heard |= bool(found)
         for message in found:
             await self._at_its_rate()
             await self._room.acquire()

@@ -26,7 +26,7 @@ from gateway.domain.units import DECIMALS, MICRO, parse_signed_money
 from gateway.services.ports import InvalidField, MoneyHeld, NotOpen, TopUpOutcome, TopUpVerdict, Unavailable
 from protocols.bank import iso8583_meaning as meaning
 from protocols.bank.iso8583 import BadMessage, Codec, Message, Received
-from protocols.bank.iso8583_table import RESULTS, Dialect
+from protocols.bank.iso8583_table import CUT_OVER, RESULTS, Dialect
 
 ANSWER_WITHIN_S = 4.5
 """As over HTTP: later nobody is told anything, while the posting goes on to its end."""
@@ -142,9 +142,10 @@ class Partner:
             if act == "key_exchange" and self._terms.sent is not None:
                 return await self._new_key(received, self._terms.sent)
             key = self._codec.sealed_by(received, self._keys())
-            free = self._dialect.mac == "none" or (not received.mac and kind in self._dialect.open_kinds)
+            what = act if act == CUT_OVER else kind
+            free = self._dialect.mac == "none" or (not received.mac and what in self._dialect.open_kinds)
             if key is None and not free:
-                return self._reply(message, _Said("mac"))
+                return await self._wrong_mac(message)
             sender = message.get(32).rjust(11, "0")
             if self._terms.institutions and kind != "network" and sender not in self._terms.institutions:
                 return self._reply(message, _Said("sender"))
@@ -159,10 +160,14 @@ class Partner:
         age_s = None if self._echo_ms is None else max(0, self._now_ms() - self._echo_ms) / 1000
         keys = {} if self._terms.sent is None else dict(self._terms.sent.counted)
         bad, messages = self.counted.answered.get("mac", 0), dict(self.counted.messages)
-        return PartnerStatus(self.bank, messages, bad, sessions, calls, turned_away, age_s, self._signed_on, keys)
+        lost = self._terms.sent is not None and self._terms.sent.lost
+        return PartnerStatus(self.bank, messages, bad, sessions, calls, turned_away, age_s, self._signed_on, keys, lost)
 
     async def _new_key(self, received: Received, sent: SentKeys) -> bytes | None:
-        """A new key for MACs. It always comes sealed, and whoever repeats one that was replaced since is refused. Unavailable."""
+        """A new key for MACs. It always comes sealed, and whoever repeats one that was replaced since is refused. Unavailable.
+
+        Whose seal a restore has made unknown is answered in the key that it brings.
+        """
         message, form = received.message, self._dialect.key
         try:
             brought, new = sent.brought(message)
@@ -170,16 +175,24 @@ class Partner:
             said, brought, new = _Said("format" if isinstance(wrong, BadMessage) else "invalid"), None, b""
         by_new = form is not None and form.by_new
         key = self._codec.sealed_by(received, [new] if by_new and brought is not None else self._keys())
-        if key is None or (by_new and brought is None):
-            return self._reply(message, _Said("mac"))
-        if not by_new:
+        if (key is None and not (sent.forgiving and brought is not None)) or (by_new and brought is None):
+            return await self._wrong_mac(message)
+        if key is not None and not by_new:
             await self._confirmed(key)
-        self._cases.heard()
-        if brought is not None and not await sent.take(brought, new):
+        if key is None:
+            await sent.wrong()
+        else:
+            self._cases.heard()
+        if brought is not None and not await sent.take(brought, new, sealed=key is not None):
             said, key = _Said("invalid"), None
         elif brought is not None:
-            said = _Said("ok")
+            said, key = _Said("ok"), key or new
         return self._reply(message, said, key)
+
+    async def _wrong_mac(self, message: Message) -> bytes | None:
+        if self._terms.sent is not None:
+            await self._terms.sent.wrong()
+        return self._reply(message, _Said("mac"))
 
     async def _confirmed(self, key: bytes | None) -> None:
         if key is not None and self._terms.sent is not None:

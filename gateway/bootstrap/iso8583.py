@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -23,7 +23,7 @@ from gateway.domain.bank_terms import PartnerTerms
 from gateway.domain.requests import TopUp
 from gateway.domain.traces import Trace
 from gateway.services.apply_topup import MOST_BALANCE_MICRO, masked
-from gateway.services.exchange_key import confirm_key, take_key, working_keys
+from gateway.services.exchange_key import confirm_key, keys_lost, right_again, rolled_back, take_key, working_keys
 from gateway.services.ports import Site, TopUpOutcome, Tx
 from gateway.services.traced_topup import apply_traced, reverse_traced
 from gateway.settings import Settings, SettingsError
@@ -142,10 +142,10 @@ def _tls(entry: Iso8583, folder: Path) -> Tls | None:
 
 def listeners(
     books: Books, settings: Settings, folder: Path, now_ms: Callable[[], int], heard: Callable[[], None], days: dict[str, date],
-    keys: Mapping[str, WorkingKeys] | None = None,
+    keys: Mapping[str, WorkingKeys] | None = None, unsure: Collection[str] = (),
 ) -> list[IsoListener]:  # fmt: skip
-    """Their ports are taken. days: of the last cut-overs, kept up to date. keys: that partners have sent. Raises ListenError and
-    SettingsError."""
+    """Their ports are taken. days: of the last cut-overs, kept up to date. keys: that partners have sent. unsure: whose keys
+    a restore may have taken back. Raises ListenError and SettingsError."""
     cases = use_cases(books, now_ms, heard, days)
     rates = {partner.id: (partner.per_second, partner.per_minute) for partner in settings.bank.partner}
     found: list[IsoListener] = []
@@ -160,7 +160,7 @@ def listeners(
                 entry.channel,
                 MOST_BALANCE_MICRO,
                 masked,
-                _sent(books, entry.partner, ready, now_ms, (keys or {}).get(entry.partner)),
+                _sent(books, entry.partner, ready, now_ms, (keys or {}).get(entry.partner), entry.partner in unsure),
                 rates.get(entry.partner),
             )
             if terms.sent is not None and not terms.sent.valid():
@@ -177,14 +177,25 @@ def listeners(
     return found
 
 
-def _sent(books: Books, bank: str, ready: _Prepared, now_ms: Callable[[], int], known: WorkingKeys | None) -> SentKeys | None:
-    async def take(base: str, key: SentKey) -> tuple[KeyVerdict, WorkingKeys]:
-        return await books.write(lambda tx: take_key(tx, bank, base, key, now_ms()))
+def _sent(
+    books: Books, bank: str, ready: _Prepared, now_ms: Callable[[], int], known: WorkingKeys | None, unsure: bool
+) -> SentKeys | None:
+    async def take(base: str, key: SentKey, sealed: bool) -> tuple[KeyVerdict, WorkingKeys]:
+        return await books.write(lambda tx: take_key(tx, bank, base, key, now_ms(), sealed=sealed))
 
     async def confirm(key: SentKey) -> WorkingKeys | None:
         return await books.write(lambda tx: confirm_key(tx, bank, key, now_ms()))
 
-    return None if ready.zone is None else SentKeys(ready.table, ready.keys, ready.zone, KeyUseCases(take, confirm), known)
+    async def lost(next_is_taken: bool) -> None:
+        text = await books.write(lambda tx: keys_lost(tx, bank, next_is_taken, now_ms()))
+        log.error("iso8583_keys_lost", partner=bank, text=text)
+
+    async def right() -> None:
+        await books.write(lambda tx: right_again(tx, bank, now_ms()))
+
+    if ready.zone is None:
+        return None
+    return SentKeys(ready.table, ready.keys, ready.zone, KeyUseCases(take, confirm, lost, right), known, unsure)
 
 
 def certificate_days(settings: Settings, folder: Path, now_ms: Callable[[], int]) -> dict[str, int]:
@@ -204,6 +215,11 @@ def keys_sent(tx: Tx, settings: Settings) -> dict[str, WorkingKeys]:
     """The keys of MACs that partners have sent."""
     told = {entry.partner: working_keys(tx, entry.partner) for entry in settings.bank.iso8583}
     return {bank: keys for bank, keys in told.items() if keys is not None}
+
+
+def keys_unsure(tx: Tx, settings: Settings) -> frozenset[str]:
+    """Partners of which no right MAC was seen since a backup was restored."""
+    return frozenset(entry.partner for entry in settings.bank.iso8583 if rolled_back(tx, entry.partner))
 
 
 def use_cases(books: Books, now_ms: Callable[[], int], heard: Callable[[], None], days: dict[str, date]) -> IsoUseCases:

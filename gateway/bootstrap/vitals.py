@@ -54,6 +54,7 @@ class Vitals:
         self._broker: tuple[str, asyncio.Event] | None = None
         self.certificates: Callable[[], Mapping[str, int]] = dict
         self.partners: Callable[[], Sequence[PartnerStatus]] = tuple
+        self.turned_away: Callable[[], Mapping[str, Mapping[str, int]]] = dict
         self.latency = Latency()
         self.outputs: Callable[[int], Sequence[OutputStatus]] = lambda _last: ()
 
@@ -126,8 +127,8 @@ class Vitals:
         """Totals since the start."""
         exchanges = sum(line.driver.counters.exchanges for line in self._crew.lines.values())
         waiting = self.store.waiting if self.store else 0
-        counted, days = dict(self._commands), self.certificates()
-        return Counters(self._crew.recorded, dict(self._topups), waiting, exchanges, counted, days, self.partners())
+        counted, days, away = dict(self._commands), self.certificates(), self.turned_away()
+        return Counters(self._crew.recorded, dict(self._topups), waiting, exchanges, counted, days, self.partners(), away)
 
     def _line(self, line: BuiltLine) -> LineStatus:
         loop, seen, now_ms = self._crew.loops.get(line.id), line.driver.counters, self._clock.now_ms()

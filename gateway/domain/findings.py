@@ -28,6 +28,7 @@ class FindingKind(StrEnum):
     CERTIFICATE_ENDING = "certificate_ending"
     CERTIFICATE_ENDING_SOON = "certificate_ending_soon"
     DEBIT_UNBOOKED = "debit_unbooked"
+    MAC_KEYS_LOST = "mac_keys_lost"
 
 
 @dataclass(frozen=True, slots=True)

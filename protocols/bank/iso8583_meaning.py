@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -74,19 +74,28 @@ def original(dialect: Dialect, message: Message) -> Named:
 def _named(dialect: Dialect, fields: Mapping[int, str]) -> Named:
     values = {number: _plain(number, fields.get(number, "")) for number in {*dialect.always, *dialect.where_sent, *IN_FIELD_90}}
     ordered = [values[number] for number in (*dialect.always, *dialect.where_sent)]
-    serial = "-".join(ordered)
-    if _SERIAL.fullmatch(serial) is None or any("-" in value for value in ordered):
-        serial = "h-" + hashlib.sha256(json.dumps(ordered).encode()).hexdigest()[:48]
+    serial = joined(ordered)
     key = "-".join(values[number].rjust(_WIDTHS[number], "0") for number in IN_FIELD_90)
     beside = {number for number in (*dialect.always, *dialect.where_sent) if number not in IN_FIELD_90}
     return Named(serial, key, {str(number): values[number] for number in sorted(beside) if values[number]})
 
 
+def joined(ordered: Sequence[str]) -> str:
+    """The serial that these make together; a hash of them where they are no token, or have the mark between them in them."""
+    serial = "-".join(ordered)
+    if _SERIAL.fullmatch(serial) is None or any("-" in value for value in ordered):
+        return "h-" + hashlib.sha256(json.dumps(list(ordered)).encode()).hexdigest()[:48]
+    return serial
+
+
+def institution(text: str) -> str:
+    """An institution as it stands in field 90, with zeros before it; empty where it is none."""
+    return text.rjust(11, "0") if text.strip("0") else ""
+
+
 def _plain(number: int, text: str) -> str:
     """32 and 33 stand in field 90 with zeros before them, text with blanks behind it: neither makes it another payment."""
-    if number in (32, 33):
-        return text.rjust(11, "0") if text.strip("0") else ""
-    return text.rstrip(" ")
+    return institution(text) if number in (32, 33) else text.rstrip(" ")
 
 
 def account(dialect: Dialect, message: Message) -> str:

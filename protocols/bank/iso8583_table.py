@@ -20,7 +20,10 @@ RESULTS = (
 )  # fmt: skip
 """Every meaning that an answer may have; a table gives each of them its code for field 39."""
 
-NETWORK_ACTS = ("sign_on", "sign_off", "cut_over", "echo", "key_exchange")
+CUT_OVER = "cut_over"
+"""The network message that dates payments: it may come without a MAC only where the table says so of itself."""
+
+NETWORK_ACTS = ("sign_on", "sign_off", CUT_OVER, "echo", "key_exchange")
 IN_FIELD_90 = (11, 7, 32, 33)
 """What names an original, beside its MTI and in this order: 6, 10, 11 and 11 digits."""
 
@@ -209,8 +212,8 @@ def _texts(table: Table, key_form: str, form: str) -> dict[str, str]:
 def _open_kinds(table: Table) -> frozenset[str]:
     kinds = table.each("without", str, [])
     table.done()
-    if not set(kinds) <= {"network", "inquiry"}:
-        raise table.fail("without", "may name network and inquiry: what moves money always has a MAC")
+    if not set(kinds) <= {"network", CUT_OVER, "inquiry"}:
+        raise table.fail("without", "may name network, cut_over and inquiry: what moves money always has a MAC")
     return frozenset(kinds)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import ssl
 from pathlib import Path
 from random import Random
@@ -13,8 +14,9 @@ from protocols.bank.keywrap import check_value, wrap
 from tests.conftest import Figure
 from tests.gateway.adapters.iso8583_line import network
 from tests.gateway.bootstrap.certificates import authority, vouched
-from tests.protocols.bank.tables import KEY, shipped
-from tests.system.test_bank_lines import BankStand
+from tests.protocols.bank.tables import CONFIG, KEY, shipped
+from tests.system.processes import wattgate
+from tests.system.test_bank_lines import ACCOUNTS, BANK, BankStand
 
 CODEC = Codec(shipped())
 ZONE = bytes(range(16))
@@ -53,7 +55,7 @@ class Stand(BankStand):
             try:
                 writer.write(frame(CODEC.dialect, CODEC.encode(message, key)))
                 frames, found = Deframer(CODEC.dialect), list[bytes]()
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while not found:
                         if not (data := await reader.read(4096)):
                             return None
@@ -82,20 +84,45 @@ def brings(key: bytes) -> Message:
 
 async def test_a_key_changes_while_the_gateway_dies(tmp_path: Path, proof_scale: int, figure: Figure) -> None:
     stand, rng, key = Stand(tmp_path), Random(161), KEY
-    echo, answers = network("301"), {"00": 0, None: 0}
+    echo, rounds = network("301"), ROUNDS if proof_scale == 1 else PROOF_ROUNDS
+    brought: dict[str | None, int] = {"00": 0, None: 0}
+    used = dict(brought)
     try:
         await stand.gateway.start()
-        for _ in range(ROUNDS if proof_scale == 1 else PROOF_ROUNDS):
+        for _ in range(rounds):
             new = rng.randbytes(16)
-            answers[await stand.killed_while(brings(new), key, rng)] += 1
+            brought[await stand.killed_while(brings(new), key, rng)] += 1
             assert await stand.ask(echo, key) == "00", "nobody has used the new one"
             assert await stand.ask(brings(new), key) == "00"
-            answers[await stand.killed_while(echo, new, rng)] += 1
+            used[await stand.killed_while(echo, new, rng)] += 1
             assert await stand.ask(echo, new) == "00", "it was promised before the death"
             assert await stand.ask(echo, key) == await stand.ask(brings(key), key) == "A0"
             assert await stand.ask(brings(key), new) == "30", "no key comes back"
             key = new
     finally:
         await stand.gateway.kill()
-    figure("kills while a key changes", sum(answers.values()))
-    figure("of which the answer had gone out", answers["00"])
+    figure("keys exchanged (0800/161), each with two kills", rounds)
+    figure("kills while a key was brought, of which answered", f"{sum(brought.values())}, {brought['00']}")
+    figure("kills while it was used for the first time, of which answered", f"{sum(used.values())}, {used['00']}")
+
+
+async def test_the_simulator_s_bank_does_the_same_from_its_file(tmp_path: Path) -> None:
+    stand = Stand(tmp_path)
+    (tmp_path / "iso.toml").write_text((CONFIG / "iso8583-ascii.toml").read_text())
+    (tmp_path / "bank.toml").write_text(
+        f'[sim]\nseed = 5\n[[bank]]\nid = "{BANK}"\niso8583 = "127.0.0.1:{stand.iso}"\niso8583_tls = true\n'
+        'ca_file = "ca.pem"\ncertificate_file = "icbc.pem"\ncertificate_key_file = "icbc.key"\n'
+        'table = "iso.toml"\nmac_key_file = "mac.key"\nzone_key_file = "zone.key"\nnew_keys = 2\n'
+        f"accounts = {json.dumps(ACCOUNTS)}\npayments = 30\n"
+    )
+    try:
+        await stand.gateway.start()
+        for _ in range(2):
+            ran = await wattgate("sim", tmp_path / "bank.toml")
+            assert (ran.code, ran.err) == (0, ""), ran
+            told = json.loads(ran.out.splitlines()[1])
+            assert told["ok"] and told["new_keys"] == 2 and told["states"]["posted"]
+        (tmp_path / "icbc.pem").write_text("")
+        (await wattgate("sim", tmp_path / "bank.toml")).refused(f"bank {BANK}: TLS with", "icbc.pem")
+    finally:
+        await stand.gateway.kill()

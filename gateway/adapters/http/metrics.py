@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.adapters.http.crowd import REASONS
 from gateway.adapters.http.partner_metrics import partner_metrics
 from gateway.adapters.http.status import Broker, LineStatus, OutputStatus, Status
 from gateway.adapters.lines.manner import BUCKETS_MS
@@ -80,6 +81,7 @@ class _Snapshot(Collector):
             yield from _answered(broker)
         yield from _certificates(counters.certificate_days)
         yield from partner_metrics(counters.partners)
+        yield _turned_away(counters.turned_away)
         if self._outbox is not None:
             yield from _outbox(self._outbox)
             yield from _outputs(self._status.outputs(self._outbox.state.last), self._outbox.at_ms)
@@ -116,6 +118,14 @@ def _certificates(days_left: Mapping[str, int]) -> Iterator[Metric]:
     for name, days in sorted(days_left.items()):
         left.add_metric([name], days)
     yield left
+
+
+def _turned_away(listeners: Mapping[str, Mapping[str, int]]) -> Metric:
+    away = CounterMetricFamily("wattgate_http_turned_away", "Connections ended or refused", labels=["listener", "reason"])
+    for name, counted in listeners.items():
+        for reason in REASONS:
+            away.add_metric([name, reason], counted.get(reason, 0))
+    return away
 
 
 def _outputs(outputs: Sequence[OutputStatus], at_ms: int) -> Iterator[Metric]:

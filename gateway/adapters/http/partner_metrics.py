@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from gateway.adapters.http.status import PartnerStatus
 
-TURNED_AWAY = ("stranger", "full", "tls", "certificate")
+TURNED_AWAY = ("stranger", "full", "tls", "handshakes", "certificate")
 """Every reason is there from the start, so that an alarm on its rise has a zero to rise from."""
 
 SILENCE = "none"
@@ -26,6 +26,7 @@ def partner_metrics(partners: Sequence[PartnerStatus]) -> Iterator[Metric]:
     echo = GaugeMetricFamily(f"{name}_echo_age_seconds", "Since the last echo; absent before the first", labels=["partner"])
     signed_on = GaugeMetricFamily(f"{name}_signed_on", "1 while payments are taken from it", labels=["partner"])
     keys = CounterMetricFamily(f"{name}_keys", "Keys of MACs that it sent, by what became of them", labels=["partner", "became"])
+    lost = GaugeMetricFamily(f"{name}_keys_lost", "1 while its MACs fail since the restore of a backup", labels=["partner"])
     for each in partners:
         for (mti, code), count in sorted(each.messages.items()):
             messages.add_metric([each.partner, mti, code or SILENCE], count)
@@ -37,6 +38,7 @@ def partner_metrics(partners: Sequence[PartnerStatus]) -> Iterator[Metric]:
         if each.echo_age_s is not None:
             echo.add_metric([each.partner], each.echo_age_s)
         signed_on.add_metric([each.partner], int(each.signed_on))
+        lost.add_metric([each.partner], int(each.keys_lost))
         for became, count in sorted(each.keys.items()):
             keys.add_metric([each.partner, became], count)
-    yield from (messages, bad, sessions, calls, away, echo, signed_on, keys)
+    yield from (messages, bad, sessions, calls, away, echo, signed_on, keys, lost)

@@ -7,23 +7,33 @@ import errno
 import ipaddress
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from http import HTTPStatus
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.adapters.http.crowd import TurnedAway
+from gateway.adapters.http.door import Door
 from gateway.adapters.http.problems import Problem, unavailable
 from gateway.adapters.http.tls import RenewedContext, Tls
+
+log = structlog.get_logger()
 
 BACKLOG = 256
 """Connections that wait in the kernel; banks come in dozens, not thousands."""
 
 MOST_CONNECTIONS = 512
 """Open connections of one listener; each costs a file descriptor and some kilobytes. One more takes the place of an idle one."""
+
+MOST_OF_ONE = MOST_CONNECTIONS // 2
+"""Of them from one address, so that none has them all; a proxy in front of many banks needs no more either."""
+
+MOST_TOLD = 64
+"""Of those who found no room, how many are told so at a time; the others are hung up on: a goodbye takes a connection too."""
 
 MOST_HEAD_BYTES = 16 * 1024
 """Request line and headers together; signatures and tokens need about two kilobytes."""
@@ -38,7 +48,7 @@ TAKEN_WITHIN_S = 60.0
 """Who does not take what we send holds a request's place: 64 KiB in a minute is slower than any line to a bank."""
 
 HANDSHAKE_WITHIN_S = 10.0
-"""Of TLS; until it is done a connection is counted nowhere."""
+"""Of TLS; until it is done a connection is one of crowd.MOST_HANDSHAKES."""
 
 CLIENT_NAMES = "client_names"
 """In an ASGI scope's `state`: the names in the certificate that the client of a TLS listener has shown."""
@@ -63,13 +73,21 @@ class Listener:
     """One HTTP listener. The port is bound and held from the constructor on; `serve` answers until `stop`.
 
     app: an ASGI application. port 0 takes a free one, see `port`. before_stop: called first on stop, to end open streams. tls: what
-    secures it. Raises ListenError.
+    secures it. name: in log and metrics. Raises ListenError.
     """
 
     def __init__(
-        self, app: ASGIApp, host: str, port: int, *, before_stop: Callable[[], None] | None = None, tls: Tls | None = None
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        before_stop: Callable[[], None] | None = None,
+        tls: Tls | None = None,
+        name: str = "http",
     ) -> None:
         context = None if tls is None else _context(tls)
+        self.name = name
         self.app, self._socket, self._scheme = app, _bind(host, port), "http" if tls is None else "https"
         self._before_stop = before_stop
         config = uvicorn.Config(
@@ -89,7 +107,8 @@ class Listener:
         )
         config.load()
         config.ssl = context
-        self._server = _Server(config)
+        self._turned_away = TurnedAway(lambda why, peer: log.warning("turned_away", listener=name, why=why, peer=peer))
+        self._server = _Server(config, self._turned_away)
         self.host, self.port = host, int(self._socket.getsockname()[1])
 
     @property
@@ -97,6 +116,11 @@ class Listener:
         """Where a browser on this machine finds it."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
         return f"{self._scheme}://{host}:{self.port}"
+
+    @property
+    def turned_away(self) -> Mapping[str, int]:
+        """Connections since the start by what ended them, of crowd.REASONS."""
+        return dict(self._turned_away.counted)
 
     @property
     def accepting(self) -> bool:
@@ -165,19 +189,28 @@ def _head_too_large() -> Problem:
 class _Server(uvicorn.Server):
     """Signals belong to the program, not to a listener."""
 
+    def __init__(self, config: uvicorn.Config, turned_away: TurnedAway) -> None:
+        super().__init__(config)
+        self._turned_away = turned_away
+
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's on a socket that is bound, and with a bound on handshakes, which it knows none for."""
-        loop, config = asyncio.get_running_loop(), self.config
-        within_s = None if config.ssl is None else HANDSHAKE_WITHIN_S
-        make = partial(_Protocol, config=config, server_state=self.server_state, app_state={})
+        """As uvicorn's on a socket that is bound, and with bounds on handshakes, which it knows none for."""
+        loop, context = asyncio.get_running_loop(), self.config.ssl
         self.servers = [
-            await loop.create_server(make, sock=each, ssl=config.ssl, ssl_handshake_timeout=within_s, backlog=BACKLOG)
+            await loop.create_server(self._protocol, sock=each, backlog=BACKLOG)
+            if context is None
+            else Door(each, context, HANDSHAKE_WITHIN_S, self._protocol, self._turned_away)  # type: ignore[misc]  # is what uvicorn needs
             for each in sockets or ()
         ]
         self.started = True
+
+    def _protocol(self) -> _Protocol:
+        made = _Protocol(config=self.config, server_state=self.server_state, app_state={})
+        made.turned_away = self._turned_away
+        return made
 
 
 def names_in(certificate: object) -> frozenset[str]:
@@ -192,6 +225,8 @@ def names_in(certificate: object) -> frozenset[str]:
 class _Protocol(HttpToolsProtocol):
     """uvicorn's parser with bounds on connections, heads and patience; what it refuses is a problem document too."""
 
+    turned_away: TurnedAway
+    _counted = True
     _head_bytes = 0
     _in_head = True
     _too_large = False
@@ -204,8 +239,8 @@ class _Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._names = names_in(transport.get_extra_info("peercert"))
         self._idle_since = self.loop.time()
-        if len(self.connections) > MOST_CONNECTIONS and not self._make_room():
-            self._answer(unavailable(f"{MOST_CONNECTIONS} connections are open already"))
+        if (most := self._crowded()) and not self._make_room(most):
+            self._refuse(most)
             return
         self._expect_head()
 
@@ -272,18 +307,44 @@ class _Protocol(HttpToolsProtocol):
 
     @property
     def _idle(self) -> bool:
-        """Whether no request of this connection is being answered."""
-        return (self.cycle is None or self.cycle.response_complete) and not self.pipeline
+        """Whether no request of this connection is being answered, and nothing is left to be sent."""
+        answered = (self.cycle is None or self.cycle.response_complete) and not self.pipeline
+        return answered and not self.transport.get_write_buffer_size()
 
-    def _make_room(self) -> bool:
-        """End an idle connection: of the address that has most of them, the one that has been idle longest."""
-        others = [each for each in self.connections if isinstance(each, _Protocol) and each is not self]
-        idle = [each for each in others if each._idle and not each.transport.is_closing()]
+    def _crowded(self) -> int:
+        """Which bound this connection is beyond, of its address or of all; 0 for none."""
+        if len(self.connections) <= min(MOST_OF_ONE, MOST_CONNECTIONS):
+            return 0
+        others = self._others()
+        if sum(each._host == self._host for each in others) >= MOST_OF_ONE:
+            return MOST_OF_ONE
+        return MOST_CONNECTIONS if len(others) >= MOST_CONNECTIONS else 0
+
+    def _make_room(self, most: int) -> bool:
+        """End an idle connection, of this address where it has too many: one that is closing already; else, of the address that has
+        most of them, the one that has been idle longest."""
+        idle = [each for each in self._others() if each._idle and (most != MOST_OF_ONE or each._host == self._host)]
         of = Counter(each._host for each in idle)
         if not idle:
             return False
-        min(idle, key=lambda each: (-of[each._host], each._idle_since)).transport.abort()
+        gone = min(idle, key=lambda each: (not each.transport.is_closing(), -of[each._host], each._idle_since))
+        gone._counted = False
+        self.turned_away.count("idle", gone._host)
+        gone.transport.abort()
         return True
+
+    def _refuse(self, most: int) -> None:
+        """Say so, unless too many are being told already."""
+        self._counted = False
+        self.turned_away.count("full", self._host)
+        told = sum(isinstance(each, _Protocol) and not each._counted for each in self.connections)
+        if told > MOST_TOLD:
+            self.transport.abort()
+        else:
+            self._answer(unavailable(f"{most} connections are open already"))
+
+    def _others(self) -> list[_Protocol]:
+        return [each for each in self.connections if isinstance(each, _Protocol) and each._counted and each is not self]
 
     @property
     def _host(self) -> str:

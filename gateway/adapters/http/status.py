@@ -93,7 +93,7 @@ class Broker:
 class PartnerStatus:
     """A bank on an ISO 8583 line since the start. messages: by (MTI, code of the answer, "" for silence); MTIs that its table does
     not name are "other". sessions: connections now; calls: ever taken. turned_away: those refused, by reason. echo_age_s: since its
-    last echo, None before the first. keys: changes of MAC keys, by what became of them."""
+    last echo, None before the first. keys: changes of MAC keys, by what became of them. keys_lost: MACs fail since a restore."""
 
     partner: str
     messages: Mapping[tuple[str, str], int]
@@ -104,6 +104,7 @@ class PartnerStatus:
     echo_age_s: float | None
     signed_on: bool
     keys: Mapping[str, int] = field(default_factory=dict)
+    keys_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,8 @@ class OutputStatus:
 class Counters:
     """Totals since the start. topups: by verdict. store_waiting: use cases that wait for the writer. exchanges: of all lines.
     commands: of the centre, by (verb, "") where they were accepted and ("", why) where not. certificate_days: whole days that each
-    certificate is still good, negative once it has ended. partners: banks on ISO 8583 lines."""
+    certificate is still good, negative once it has ended. partners: banks on ISO 8583 lines. turned_away: connections of each HTTP
+    listener, by reason."""
 
     readings: int
     topups: Mapping[str, int]
@@ -137,6 +139,7 @@ class Counters:
     commands: Mapping[tuple[str, str], int] = field(default_factory=dict)
     certificate_days: Mapping[str, int] = field(default_factory=dict)
     partners: Sequence[PartnerStatus] = ()
+    turned_away: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Status(Protocol):

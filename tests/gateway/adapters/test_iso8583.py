@@ -229,10 +229,15 @@ async def test_keys_change_without_a_restart(line: Line) -> None:
 
 
 async def test_network_messages_need_no_mac_and_are_heard(line: Line) -> None:
-    for code in ("001", "301", "201", "002"):
+    for code in ("001", "301", "002"):
         assert await line.code(network(code), None) == await line.code(network(code)) == "00"
-    assert line.heard == 8
+    assert line.heard == 6
     assert await line.code(network("161"), None) == "12"
+
+
+async def test_a_cut_over_has_a_mac_like_the_payments_that_it_dates(line: Line) -> None:
+    assert await line.code(network("201", f15="1122"), None) == "A0" and BANK not in line.days and line.heard == 0
+    assert await line.code(network("201", f15="1122")) == "00"
 
 
 async def test_a_cut_over_moves_the_accounting_date_and_outlives_a_restart(line: Line) -> None:

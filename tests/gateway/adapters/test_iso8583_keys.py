@@ -12,7 +12,7 @@ import pytest
 
 from gateway.adapters.iso8583_partner import Partner
 from gateway.adapters.store import Store
-from gateway.bootstrap.iso8583 import keys_sent, listeners
+from gateway.bootstrap.iso8583 import keys_sent, keys_unsure, listeners
 from gateway.services.ports import Tx, Unavailable
 from gateway.settings import Settings
 from gateway.settings.bank import Bank
@@ -63,7 +63,8 @@ class Site:
     def restart(self) -> Partner:
         settings = self.settings()
         sent = self.store.read_now(lambda tx: keys_sent(tx, settings))
-        [listener] = listeners(self.line, settings, self.folder, self.line.now, lambda: None, {}, sent)
+        unsure = self.store.read_now(lambda tx: keys_unsure(tx, settings))
+        [listener] = listeners(self.line, settings, self.folder, self.line.now, lambda: None, {}, sent, unsure)
         listener.close()
         self.line.partner = self.partner = listener.partner
         self.line.codec = type(self.line.codec)(listener.partner.dialect)

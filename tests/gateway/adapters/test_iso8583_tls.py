@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +129,54 @@ async def test_whoever_never_ends_its_handshake_is_let_go(files: Files, monkeypa
         assert await stalled.gone() and await echoed(here, files.context("icbc"))
 
 
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_storm_of_handshakes_takes_none_of_the_partner_s_places(
+    files: Files, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def storm() -> None:
+        async with port(place=replace(files.place(), most=2)) as here, flooded(here, 300) as peers:
+            assert await echoed(here, files.context("icbc")), "from the same address"
+            kept = 300 - iso8583_listener.MOST_HANDSHAKES_OF_ONE + 1
+            assert all(await asyncio.gather(*(peer.gone() for peer in peers[:kept])))
+            status = here.listener.status()
+            assert status.turned_away == {"handshakes": kept} and here.notes == ["iso8583_handshakes"]
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(storm())
+
+
+async def test_places_are_counted_once_the_handshake_is_done(files: Files) -> None:
+    async with port(place=replace(files.place(), most=1)) as here:
+        first = await call(here, files.context("icbc"))
+        first.send(network("301"))
+        assert len(await first.hear()) == 1
+        assert not await echoed(here, files.context("icbc"))
+        assert here.listener.status().turned_away == {"full": 1} and here.listener.status().sessions == 1
+
+
+async def test_who_says_nothing_gives_way_to_another_address() -> None:
+    async with port() as here:
+        first = await here.call()
+        first.send(network("301"))
+        assert len(await first.hear()) == 1
+        async with flooded(here, PLACE.most - 1, "127.0.0.2") as peers:
+            others = [await here.call(source) for source in ("127.0.0.3", "127.0.0.4")]
+            for other in others:
+                other.send(network("301"))
+                assert len(await other.hear()) == 1
+            assert await peers[0].gone() and await peers[1].gone()
+            late = await here.call("127.0.0.5")
+            assert await late.gone(), "each address has one, and none has been silent for long"
+
+
+async def test_who_says_nothing_for_long_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iso8583_listener, "UNHEARD_WITHIN_S", 0.0)
+    async with port() as here, flooded(here, PLACE.most) as peers:
+        again = await here.call()
+        again.send(network("301"))
+        assert len(await again.hear()) == 1 and await peers[0].gone()
+
+
 def test_files_that_cannot_be_used_are_said_before_anything_is_answered(files: Files) -> None:
     store = MemoryStore()
     settle(store)
@@ -138,12 +186,12 @@ def test_files_that_cannot_be_used_are_said_before_anything_is_answered(files: F
 
 
 @contextlib.asynccontextmanager
-async def flooded(here: Port, count: int) -> AsyncIterator[list[Peer]]:
+async def flooded(here: Port, count: int, source: str = "127.0.0.1") -> AsyncIterator[list[Peer]]:
     """So many connections from one address."""
     peers: list[Peer] = []
     try:
         for _ in range(count):
-            peers.append(await here.call())
+            peers.append(await here.call(source))
         yield peers
     finally:
         for peer in peers:
@@ -161,7 +209,7 @@ async def test_a_thousand_connections_from_one_address_cost_four_places_and_one_
             assert [each.get(39) for each in await first.hear()] == ["00"], "who was there is served as before"
             status = here.listener.status()
             assert status.sessions == PLACE.most == 4 and status.turned_away == {"full": 997} and here.notes == ["iso8583_full"]
-        for _ in range(200):
+        for _ in range(6000):
             if here.listener.status().sessions == 1:
                 break
             await asyncio.sleep(0.01)

@@ -52,7 +52,7 @@ class Caller:
     async def ask(self, message: Message, key: bytes = KEY) -> str:
         self._writer.write(frame(CODEC.dialect, CODEC.encode(message, key)))
         frames, found = Deframer(CODEC.dialect), list[bytes]()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not found:
                 found = frames.feed(await self._reader.read(4096))
         return CODEC.decode(found[0]).message.get(39)
@@ -77,7 +77,7 @@ def told(trace: int, **more: str) -> dict[int, str]:
 
 async def metrics(gateway: Gateway) -> set[str]:
     token = (gateway.data / gateway.settings.http.token_file).read_text().strip()
-    async with httpx2.AsyncClient(trust_env=False, headers={"authorization": f"Bearer {token}"}) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=60, headers={"authorization": f"Bearer {token}"}) as client:
         text = (await client.get(gateway.listener.url + "/metrics")).text
     return {line for line in text.splitlines() if "iso8583" in line and not line.startswith("#")}
 

@@ -26,14 +26,14 @@ async def listener(street: Street) -> AsyncIterator[Listener]:
     serving = asyncio.create_task(listener.serve())
     yield listener
     listener.stop()
-    await asyncio.wait_for(serving, 3)
+    await asyncio.wait_for(serving, 60)
 
 
 async def talk(listener: Listener, request: bytes) -> tuple[int, dict[str, object]]:
     """Send bytes, read to the end of the connection: status and problem document."""
     reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
     writer.write(request)
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split(b" ")[1]), json.loads(body)
@@ -67,7 +67,7 @@ async def test_a_large_body_is_refused_before_it_is_read(listener: Listener) -> 
 
 
 async def test_a_connection_stays_for_many_requests(listener: Listener) -> None:
-    async with httpx2.AsyncClient(base_url=listener.url) as client:
+    async with httpx2.AsyncClient(base_url=listener.url, timeout=60) as client:
         for _ in range(5):
             assert (await client.get("/healthz")).status_code == 200
         assert len(listener._server.server_state.connections) == 1
@@ -77,7 +77,7 @@ async def test_a_head_that_does_not_come_ends_the_connection(listener: Listener,
     monkeypatch.setattr(server, "HEAD_WITHIN_S", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
     writer.write(b"GET /healthz HT")
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), 60) == b""
     writer.close()
 
 
@@ -86,7 +86,7 @@ async def test_connections_are_bounded(listener: Listener, monkeypatch: pytest.M
     head = b"POST /api/v1/meters/bus-1-1/cut HTTP/1.1\r\nhost: a\r\nauthorization: Bearer a-token-of-the-operator\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
     writer.write(head + b"content-type: application/json\r\ncontent-length: 2\r\n\r\n{")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not any(each.cycle for each in listener._server.server_state.connections):  # type: ignore[union-attr]  # noqa: ASYNC110
             await asyncio.sleep(0)
     status, problem = await talk(listener, b"")
@@ -127,7 +127,7 @@ async def test_a_cancelled_listener_gives_its_port_and_connections_back(street: 
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving
-    await asyncio.wait_for(reader.read(), 5)
+    await asyncio.wait_for(reader.read(), 60)
     writer.close()
     Listener(street.bank(), "127.0.0.1", listener.port).close()
 
@@ -142,7 +142,7 @@ def test_only_loopback_is_loopback(host: str, loopback: bool) -> None:
 
 async def test_ticks_come_while_something_changes(listener: Listener, street: Street) -> None:
     ticks = []
-    async with httpx2.AsyncClient(base_url=listener.url) as client, client.stream("GET", "/api/v1/stream") as answer:
+    async with httpx2.AsyncClient(base_url=listener.url, timeout=60) as client, client.stream("GET", "/api/v1/stream") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         async for line in answer.aiter_lines():
             if line.startswith("data: "):
@@ -172,13 +172,14 @@ async def test_stopping_ends_open_streams_at_once(street: Street) -> None:
     stream = Stream(street.store.read, street.status, tick_s=0.02)
     listener = Listener(street.operator(stream), "127.0.0.1", 0, before_stop=stream.close)
     serving = asyncio.create_task(listener.serve())
-    async with httpx2.AsyncClient(base_url=listener.url) as client, client.stream("GET", "/api/v1/stream") as answer:
+    async with httpx2.AsyncClient(base_url=listener.url, timeout=60) as client, client.stream("GET", "/api/v1/stream") as answer:
+        listener._server.config.timeout_graceful_shutdown = 300  # which it must not need
         lines = answer.aiter_lines()
         await anext(lines)
         listener.stop()
         async for _ in lines:
             pass
-        await asyncio.wait_for(serving, 0.9)
+        await asyncio.wait_for(serving, 60)
 
 
 async def test_requests_inside_are_bounded() -> None:
