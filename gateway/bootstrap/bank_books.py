@@ -85,7 +85,7 @@ class BankBooks:
         try:
             done = await self._write(lambda tx: refund_payment(tx, wanted, who, self._site(), self._now_ms()))
         except NoRefund as refused:
-            raise _problem(refused.code, refused.detail, refused.field) from None
+            raise _no_refund(refused) from None
         return done.refund, done.approval
 
     async def settle(self, wanted: Settlement) -> tuple[BookedSettlement, bool]:
@@ -168,6 +168,15 @@ class BankBooks:
 
 def _compare(bank: str, day: date, file: Spooled, scope: SerialScope, tx: Tx) -> Compared:
     return compare_day(tx, bank, day, read_day_file(file.chunks()), scope)
+
+
+def _no_refund(refused: NoRefund) -> Problem:
+    """It binds nothing; and what tells a bank to give a payer his money back must not be said of the giving back itself."""
+    problem = _problem(refused.code, refused.detail, refused.field)
+    if refused.code != "serial_conflict":
+        action = KINDS[problem.code].action
+        problem.extra = {"final": False, "action": "call_us" if action == "refund_payer" else action}
+    return problem
 
 
 def _problem(code: str, detail: str, field: str | None = None) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -54,19 +54,21 @@ def banks_of(settings: Settings, folder: Path) -> Banks:
     for partner in bank.partner:
         for entry in partner.key:
             try:
-                keys[entry.kid] = _key(partner.id, entry, folder)
+                known = _key(partner.id, entry, folder)
+                _must_be_new(known, keys)
+                keys[entry.kid] = known
             except SettingsError as wrong:
                 errors += [f"bank.partner {partner.id}: key {entry.kid}: {text}" for text in wrong.errors]
     if errors:
         raise SettingsError(errors)
-    known = {
+    banks = {
         partner.id: KnownBank(
             partner.terms(bank.zone), frozenset(partner.scopes), partner.per_second, partner.per_minute, partner.client_certificate
         )
         for partner in bank.partner
     }
     proxies = [ip_network(each) for each in bank.proxies]
-    return Banks(bank.zone, bank.public_url if bank.signatures == "required" else None, known, keys, proxies)
+    return Banks(bank.zone, bank.public_url if bank.signatures == "required" else None, banks, keys, proxies)
 
 
 def examine_banks(settings: Settings, folder: Path) -> list[str]:
@@ -100,6 +102,13 @@ def _key(bank: str, entry: PartnerKey, folder: Path) -> KnownKey:
         raise
     except ValueError as wrong:
         raise SettingsError([str(wrong)]) from None
+
+
+def _must_be_new(known: KnownKey, keys: Mapping[str, KnownKey]) -> None:
+    """Two keys of a bank count as two people (bank_books_api.who), so that one key under two names would approve its own acts."""
+    twin = next((kid for kid, other in keys.items() if other.key.key == known.key.key), None)
+    if twin is not None:
+        raise SettingsError([f"this is the key {twin} once more: each name needs a key of its own"])
 
 
 class KnownBanks:
@@ -162,4 +171,4 @@ def bank_listener(settings: Settings, folder: Path, app: Callable[[], FastAPI]) 
     if bank.listen is None or not bank.enabled:
         return None
     host, _, port = bank.listen.rpartition(":")
-    return Listener(app(), host.strip("[]"), int(port), tls=bank_tls(settings, folder))
+    return Listener(app(), host.strip("[]"), int(port), tls=bank_tls(settings, folder), name="bank")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 from gateway.bootstrap.direct_debit import debits
 from gateway.cli.answers import Failure
 from gateway.cli.gateway_client import Asked, ConfigOption, UrlOption, client
+from gateway.domain.mandates import batch_of
 from gateway.domain.units import DECIMALS, MICRO, format_money, parse_money
 from gateway.settings import SettingsError
 from protocols.bank.debitfile import Debit, DebitFileError, DebitTable, Result, read_results, write_batch
@@ -121,12 +123,16 @@ def result(
 
     Example: wattgate debit result icbc icbc-20261121-result.txt --day 2026-11-21 -c gateway.toml
     """
-    results = _results(file, _table(table), _day(day))
+    results = _results(file, _table(table), _day(day), bank)
     gateway, counts = client(config, url), Counter[str]()
     for at in range(0, len(results), AT_ONCE):
         part = results[at : at + AT_ONCE]
         body = {"bank": bank, "results": [_told(each, currency) for each in part]}
-        verdicts = _asked(gateway, "POST", "/api/v1/debit-results", bank, body)["list"]
+        try:
+            verdicts = _asked(gateway, "POST", "/api/v1/debit-results", bank, body)["list"]
+        except Failure as broke:
+            done = f"{at} of {len(results)} lines are known to be done: the same file may be read again"
+            raise Failure([*broke.sentences, done]) from None
         for each, verdict in zip(part, verdicts if isinstance(verdicts, list) else [], strict=True):
             counts[str(verdict)] += 1
             if verdict in LOOK:
@@ -200,11 +206,11 @@ def _table(name: str) -> DebitTable:
         raise Failure(problem.errors) from None
 
 
-def _results(file: Path, table: DebitTable, day: date) -> list[Result]:
+def _results(file: Path, table: DebitTable, day: date, bank: str) -> list[Result]:
     """All of the file, or nothing of it."""
     try:
         with file.open("rb") as source:
-            return list(read_results(table, iter(lambda: source.read(CHUNK), b""), day))
+            return list(read_results(table, iter(lambda: source.read(CHUNK), b""), day, partial(batch_of, bank)))
     except OSError as problem:
         raise Failure(f"{file} cannot be read: {problem.strerror}") from None
     except DebitFileError as problem:
@@ -217,7 +223,8 @@ def _debit(row: dict[str, object]) -> Debit:
     return Debit(_number(row["number"]), str(row["serial"]), str(row["payer"]), str(row["account"]), fen, currency)
 
 
-def _told(result: Result, currency: str) -> dict[str, object]:
+def _told(result: Result, usual: str) -> dict[str, object]:
+    currency = result.currency or usual
     amount = format_money(result.fen * _step(currency), currency)
     told = {"serial": result.serial, "amount": amount, "currency": currency, "paid": result.paid, "said": result.said}
     return {**told, "paid_on": result.paid_on.isoformat()}

@@ -121,6 +121,12 @@ def batch_id(bank: str, day: date) -> str:
     return f"{SERIES}{bank}-{day:%Y%m%d}"
 
 
+def batch_of(bank: str, batch: str) -> bool:
+    """Whether this is the id of a batch of that bank."""
+    begin = f"{SERIES}{bank}-"
+    return batch.startswith(begin) and re.fullmatch("[0-9]{8}", batch.removeprefix(begin), re.ASCII) is not None
+
+
 def serial_of(day: date, number: int) -> str:
     """Of the payment that a line becomes: the same whenever its result is read."""
     return f"{SERIES}{day:%Y%m%d}-{number:06d}"

@@ -51,7 +51,7 @@ def apply_topup(tx: Tx, topup: TopUp, site: Site, now_ms: int, *, missed: bool =
     if not missed:
         _must_trade(tx, topup, terms, now_ms)
     account = tx.account(topup.account)
-    problem = None if in_meter else _problem(tx, account, topup)
+    problem = None if in_meter else problem_of(tx, account, topup)
     if problem is None and terms is not None:
         problem = over_limit(tx, topup, terms)
     if problem is not None or account is None:
@@ -60,8 +60,8 @@ def apply_topup(tx: Tx, topup: TopUp, site: Site, now_ms: int, *, missed: bool =
         tx.add_payment(refused)
         return TopUpOutcome(TopUpVerdict.REFUSED, refused)
     payment = _post(tx, account, topup, site, now_ms, missed, in_meter)
-    if terms is not None:
-        count_in(tx, topup, terms)
+    if (counted := site.banks.get(topup.identity.bank)) is not None:
+        count_in(tx, topup, counted)
     delivery = "none" if account.authority is Authority.GATEWAY else delivery_state(tx, payment)
     return TopUpOutcome(TopUpVerdict.POSTED, payment, delivery=delivery)
 
@@ -93,8 +93,8 @@ def _undone(tx: Tx, known: Payment) -> str:
     return "" if reversal is None else reversal.document
 
 
-def _problem(tx: Tx, account: Account | None, topup: TopUp) -> tuple[str, str] | None:
-    """Code and sentence of a refusal on the merits, or None."""
+def problem_of(tx: Tx, account: Account | None, topup: TopUp) -> tuple[str, str] | None:
+    """Code and sentence of a refusal on the merits, or None. Limits of its bank come after it."""
     if account is None:
         return "unknown_account", f"account {topup.account} is not known here"
     day = topup.accounting_date.isoformat()

@@ -42,8 +42,10 @@ def count_in(tx: Tx, topup: TopUp, terms: PartnerTerms) -> None:
             tx.save_takings(bank, day, part, Counted(known.count + 1, known.micro + topup.amount_micro))
 
 
-def count_out(tx: Tx, payment: Payment) -> None:
+def count_out(tx: Tx, payment: Payment, terms: PartnerTerms | None) -> None:
     """A payment was undone: what it used of the day's limits is free again."""
+    if terms is None or payment.currency != terms.currency:
+        return
     bank, day = payment.identity.bank, payment.accounting_date
     for part in _parts(payment.channel):
         known = tx.takings(bank, day, part)
@@ -60,7 +62,7 @@ def _over(tx: Tx, topup: TopUp, limits: Limits, of: str, channel: str) -> tuple[
         return "amount_out_of_range", f"a payment through {of} is {format_money(lowest, currency)}{upto} {currency}"
     bank, day = topup.identity.bank, topup.accounting_date.isoformat()
     if limits.account_day_micro is not None or limits.account_day_count is not None:
-        taken = tx.account_taken(bank, day, topup.account, currency)
+        taken = tx.account_taken(bank, day, topup.account, currency, channel)
         if (text := _passes(taken, micro, limits.account_day_count, limits.account_day_micro, currency)) is not None:
             return "limit_exceeded", f"account {topup.account} takes through {of} at most {text} on {day}"
     if limits.day_micro is not None or limits.day_count is not None:

@@ -81,8 +81,8 @@ class BankTx(Protocol):
     def day_totals(self, bank: str, accounting_date: str) -> tuple[int, Mapping[str, int]]:
         """How many lines the statement has, and their net sum by currency."""
 
-    def account_taken(self, bank: str, accounting_date: str, account: str, currency: str) -> Counted:
-        """Posted payments to one account on one day."""
+    def account_taken(self, bank: str, accounting_date: str, account: str, currency: str, channel: str = "") -> Counted:
+        """Posted payments to one account on one day; through one channel where it is named."""
 
     def takings(self, bank: str, accounting_date: str, part: str) -> Counted | None:
         """The running sum of a part of a day (`` for all of it, or `channel:NAME`); None where nobody counts it yet."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
+from gateway.domain.bank_terms import OURS
 from gateway.domain.findings import FindingKind
 from gateway.domain.mandates import (
     MOST_LINES,
@@ -32,6 +33,14 @@ PAGE = 500
 
 CHANNEL = "direct-debit"
 
+LATEST_DAYS = 2
+"""Behind today in UTC: the bank's tomorrow, in the easternmost zone."""
+
+DAY_MS = 24 * 60 * 60 * 1000
+_EPOCH = date(1970, 1, 1)
+
+BY_A_PERSON = "resolved: "
+"""Begins what is said of a debit of another amount that a person ended."""
 
 RESOLVED = "debit_resolved:"
 """In `meta`, by bank and serial: what a person has resolved."""
@@ -44,6 +53,8 @@ class DebitRefused(Exception):
 def check_mandate(tx: Tx, mandate: Mandate) -> str | None:
     """Why this mandate cannot be signed; None when it can. Changes nothing (the check step before a signature)."""
     account, step = tx.account(mandate.account), MICRO // 10 ** DECIMALS.get(mandate.currency, 0)
+    if mandate.bank in OURS:
+        return f"{mandate.bank} is how we book by ourselves, and no bank"
     if account is None or account.closed:
         return f"account {mandate.account} is {'not known here' if account is None else 'closed'}"
     if account.currency != mandate.currency:
@@ -122,7 +133,7 @@ def make_batch(tx: Tx, bank: str, day: date, who: str, now_ms: int) -> Batch:
 def book_result(tx: Tx, bank: str, result: DebitResult, site: Site, now_ms: int) -> ResultVerdict:
     """What a result file says of one line. The same file again changes nothing; what contradicts what is known moves nothing.
 
-    MoneyHeld and NotOpen leave the line as it is, to be read again.
+    MoneyHeld and NotOpen leave the line as it is, to be read again, and so does DebitRefused: a day that is still to come.
     """
     line = tx.debit_line(bank, result.serial)
     if line is None:
@@ -131,6 +142,9 @@ def book_result(tx: Tx, bank: str, result: DebitResult, site: Site, now_ms: int)
         said = f"{_words(result)} {format_money(result.amount_micro, result.currency)} {result.currency}"
         _needs_a_person(tx, line, f"the bank {said}, which is not what was asked for", now_ms)
         return ResultVerdict.AMOUNT
+    if result.paid and line.state is DebitState.UNBOOKED and line.said.startswith(BY_A_PERSON):
+        _needs_a_person(tx, line, "the bank took it, after a person had resolved it otherwise", now_ms)
+        return ResultVerdict.CONTRADICTS
     if line.state is not DebitState.SENT:
         if result.paid is (line.state is not DebitState.FAILED):
             return ResultVerdict.AGAIN
@@ -139,6 +153,8 @@ def book_result(tx: Tx, bank: str, result: DebitResult, site: Site, now_ms: int)
     if not result.paid:
         tx.save_debit_line(replace(line, state=DebitState.FAILED, said=result.said))
         return ResultVerdict.FAILED
+    if result.paid_on > _EPOCH + timedelta(days=now_ms // DAY_MS + LATEST_DAYS):
+        raise DebitRefused(f"debit {line.serial} was not taken on {result.paid_on}, which is still to come")
     booked = _credit(tx, line, result, site, now_ms)
     state = DebitState.PAID if booked is None else DebitState.UNBOOKED
     tx.save_debit_line(replace(line, state=state, said=booked or result.said))
@@ -162,6 +178,9 @@ def resolve_debit(tx: Tx, bank: str, serial: str, reason: str, who: str, now_ms:
     if line is None or known is None:
         raise DebitRefused(f"debit {serial} of bank {bank} {'is not known here' if line is None else 'needs nobody'}")
     tx.set_meta(RESOLVED + _subject(line), known.text)
+    if line.state is DebitState.SENT:  # of another amount: nobody credits it any more, and its mandate waits for nothing
+        line = replace(line, state=DebitState.UNBOOKED, said=f"{BY_A_PERSON}{reason}"[:200])
+        tx.save_debit_line(line)
     findings.over(tx, FindingKind.DEBIT_UNBOOKED, _subject(line), now_ms, account=line.account)
     tx.add_audit(now_ms, who, "resolve_debit", _subject(line), {"account": line.account, "reason": reason})
     return line
@@ -186,8 +205,9 @@ def _words(result: DebitResult) -> str:
 
 def _credit(tx: Tx, line: DebitLine, result: DebitResult, site: Site, now_ms: int) -> str | None:
     """Why it cannot be credited; None when it is. The bank's date is its own: however late its file is read, it is its day's."""
+    terms = site.banks.get(line.bank)
     topup = TopUp(
-        PaymentIdentity(line.bank, "", "", line.serial),
+        PaymentIdentity(line.bank, "", "" if terms is None else terms.scope_of(result.paid_on), line.serial),
         line.account,
         line.amount_micro,
         line.currency,

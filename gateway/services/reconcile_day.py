@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 
 from gateway.domain.bank_acts import BookedReversal, ClosedDay, Origin, RefundState, ReversalState
 from gateway.domain.bank_terms import SerialScope
@@ -141,7 +141,8 @@ class _Look:
 
     def __init__(self, tx: Tx, bank: str, day: date, scope: SerialScope) -> None:
         self._tx, self._bank = tx, bank
-        days = (day, day - timedelta(days=1), day + timedelta(days=1))
+        near = (day.toordinal() + beside for beside in (0, -1, 1))
+        days = [date.fromordinal(each) for each in near if 1 <= each <= date.max.toordinal()]
         self._scopes = tuple(each.isoformat() for each in days) if scope is SerialScope.ACCOUNTING_DATE else ("",)
 
     def __call__(self, line: DayLine) -> Known:

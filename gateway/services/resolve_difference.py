@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -16,7 +17,7 @@ from gateway.domain.records import Payment
 from gateway.domain.requests import PaymentIdentity, TopUp
 from gateway.domain.units import parse_money
 from gateway.services import announce
-from gateway.services.apply_topup import apply_topup
+from gateway.services.apply_topup import apply_topup, problem_of
 from gateway.services.approve import Act, approve, ask
 from gateway.services.ports import InvalidField, Site, TopUpVerdict, Tx
 from gateway.services.reverse_topup import reverse_topup
@@ -146,35 +147,71 @@ def _act(tx: Tx, asked: Resolution, found: Difference, bank: str, day: str, site
     if on_one_side and found.there is not None and line.type == REVERSAL:
         if asked.action is Action.BOOK:
             raise NotResolved("invalid", "what the bank alone reversed is reversed here, or stands", "action")
-        payment = _payment(tx, bank, day, line.institution, line.original_serial)
+        payment = _standing(tx, bank, day, line.institution, line.original_serial)
+        if payment is None:
+            raise _moved(line.original_serial)
         return _undo(tx, payment, line.serial, day, Origin.BANK, asked, site, now_ms)
     if on_one_side and line.type == REVERSAL:
         if asked.action is Action.REVERSE:
             raise NotResolved("invalid", "what is reversed here alone is booked again, or stands", "action")
-        payment = _payment(tx, bank, day, line.institution, line.original_serial)
+        payment = _taken_back(tx, bank, day, line.institution, line.original_serial)
         again = _topup_like(payment, asked)
-        _must_be_bookable(tx, again)
+        _must_be_bookable(tx, again, None)
         tx.set_aside(payment.identity)
         return _book(tx, again, site, now_ms)
     told, topup = "", None
+    ours = None if found.here is None else _ours(tx, bank, day, found.here, asked)
     if asked.action is Action.BOOK and found.there is not None:
         topup = _topup_of(tx, found.there, bank, day, asked, site)
-        _must_be_bookable(tx, topup)
-    if found.here is not None:
-        payment = _payment(tx, bank, day, found.here.institution, found.here.serial)
-        told = _undo(tx, payment, f"resolution-{asked.about}", day, Origin.RESOLUTION, asked, site, now_ms)
+        _must_be_bookable(tx, topup, ours)
+        if ours is None and _standing(tx, bank, day, line.institution, line.serial) is not None:
+            raise _moved(line.serial)
+    if ours is not None:
+        told = _undo(tx, ours, _undoing(asked), day, Origin.RESOLUTION, asked, site, now_ms)
     if topup is None:
         return told
     booked = _book(tx, topup, site, now_ms)
     return f"{told}; {booked}" if told else booked
 
 
-def _payment(tx: Tx, bank: str, day: str, institution: str, serial: str) -> Payment:
-    for scope in ("", day):
+def _moved(serial: str) -> NotResolved:
+    return NotResolved("refused", f"serial {serial} does not stand here as it was compared: upload the file again, or ignore it")
+
+
+def _named(tx: Tx, bank: str, day: str, institution: str, serial: str) -> Iterator[Payment]:
+    """What was booked under this serial of the day: by the bank itself, and beside that by two people before."""
+    done = (each for each in tx.resolutions(bank, day).values() if each.action is Action.BOOK and each.state == "done")
+    for scope in ("", day, *(_beside(each) for each in done)):
         found = tx.payment(PaymentIdentity(bank, institution, scope, serial))
         if found is not None and found.entry is not None:
-            return found
-    raise NotResolved("not_found", f"nothing is booked under serial {serial}")
+            yield found
+
+
+def _standing(tx: Tx, bank: str, day: str, institution: str, serial: str) -> Payment | None:
+    return next((each for each in _named(tx, bank, day, institution, serial) if each.status == "posted"), None)
+
+
+def _taken_back(tx: Tx, bank: str, day: str, institution: str, serial: str) -> Payment:
+    """The one that its bank reversed, where nothing was booked in its place since."""
+    named = [*_named(tx, bank, day, institution, serial)]
+    for payment in named if all(each.status == "reversed" for each in named) else []:
+        undone = tx.bank_reversal(payment.identity)
+        if undone is not None and undone.origin is Origin.BANK:
+            return payment
+    raise _moved(serial)
+
+
+def _ours(tx: Tx, bank: str, day: str, here: DayLine, asked: Resolution) -> Payment:
+    """The payment that our line speaks of. One that is undone may be undone again, but is booked anew only by who undid it."""
+    content = here.account, parse_money(here.amount, here.currency), here.currency
+    named = _named(tx, bank, day, here.institution, here.serial)
+    same = [each for each in named if (each.account, each.amount_micro, each.currency) == content]
+    for payment in sorted(same, key=lambda each: each.status != "posted"):
+        undone = tx.bank_reversal(payment.identity)
+        by_this = undone is not None and undone.reversal_serial == _undoing(asked)
+        if payment.status == "posted" or by_this or asked.action is Action.REVERSE:
+            return payment
+    raise _moved(here.serial)
 
 
 def _undo(tx: Tx, payment: Payment, serial: str, day: str, origin: Origin, asked: Resolution, site: Site, now_ms: int) -> str:
@@ -209,12 +246,16 @@ def _beside(asked: Resolution) -> str:
     return f"book-{asked.about[:16]}"
 
 
-def _must_be_bookable(tx: Tx, topup: TopUp) -> None:
-    """Before anything is undone for it. Raises NotResolved."""
-    account = tx.account(topup.account)
-    if account is None or account.closed or account.currency != topup.currency:
-        why = "is not known here" if account is None else "is closed" if account.closed else f"is kept in {account.currency}"
-        raise NotResolved("refused", f"account {topup.account} {why}: nothing can be booked to it")
+def _undoing(asked: Resolution) -> str:
+    return f"resolution-{asked.about}"
+
+
+def _must_be_bookable(tx: Tx, topup: TopUp, instead_of: Payment | None) -> None:
+    """Before anything is undone for it: what it stands for until then makes room. Raises NotResolved."""
+    if instead_of is not None and instead_of.status == "posted" and instead_of.account == topup.account:
+        topup = replace(topup, amount_micro=topup.amount_micro - instead_of.amount_micro)
+    if (problem := problem_of(tx, tx.account(topup.account), topup)) is not None:
+        raise NotResolved("refused", f"{problem[1]}: nothing can be booked to it")
 
 
 def _book(tx: Tx, topup: TopUp, site: Site, now_ms: int) -> str:

@@ -159,7 +159,7 @@ def _undo(tx: Tx, asked: BookedReversal, payment: Payment, account: Account, sit
     except (CannotCorrect, Overdrawn) as refused:
         return _stands(tx, asked, str(refused), now_ms)
     tx.mark_reversed(asked.identity)
-    count_out(tx, payment)
+    count_out(tx, payment, site.banks.get(payment.identity.bank))
     account = tx.account(account.id) or account
     if not account.closed:
         account = judge_account(tx, account.id, site, now_ms)
@@ -174,7 +174,8 @@ def _undo(tx: Tx, asked: BookedReversal, payment: Payment, account: Account, sit
     announce.balance(tx, account, now_ms)
     announce.event(
         tx, EventKind.TOPUP_REVERSED, now_ms, account=account.id, amount=said["amount"], currency=asked.currency,
-        bank=asked.identity.bank, serial=asked.identity.serial, reversal=asked.reversal_serial, reason=asked.reason,
+        bank=asked.identity.bank, institution=asked.identity.institution, scope=asked.identity.scope, serial=asked.identity.serial,
+        reversal=asked.reversal_serial, accounting_date=asked.accounting_date, reason=asked.reason,
     )  # fmt: skip
     return done
 

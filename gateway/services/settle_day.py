@@ -9,7 +9,7 @@ from gateway.domain.bank_acts import BookedSettlement, Settlement
 from gateway.domain.events import EventKind
 from gateway.domain.units import format_money
 from gateway.services import announce
-from gateway.services.money_held import must_be_open
+from gateway.services.money_held import SERIES, must_be_open
 from gateway.services.ports import InvalidField, Site, Tx
 from gateway.services.post_entry import post_entry
 from gateway.services.stamp import rfc3339
@@ -38,7 +38,7 @@ def settle_day(tx: Tx, wanted: Settlement, site: Site, now_ms: int) -> tuple[Boo
     ref = {"bank": wanted.bank, "fund_batch": wanted.fund_batch, "accounting_date": day}
     posted = post_entry(tx, ledger.settled(wanted.bank, wanted.currency, wanted.amount_micro, now_ms, ref))
     told = {
-        "settlement_no": f"{site.gateway}-{posted.number:010d}",
+        "settlement_no": f"{site.gateway}-{tx.meta(SERIES) or ''}{posted.number:010d}",
         **ref,
         "amount": amount,
         "currency": wanted.currency,

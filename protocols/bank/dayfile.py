@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from protocols.bank.iso8583_meaning import institution, joined
 from protocols.bank.records import BadRecord, Layout, charset_of, layout, lines, separator_of
 from protocols.profile_table import Table
 
@@ -18,6 +19,11 @@ HEADER = "serial,account,amount,currency,type,original_serial,paid_at,channel,in
 COLUMNS = frozenset({"date", "time", "serial", "account", "amount", "channel", "type", "original", "institution", "currency"})
 NEEDED = frozenset({"serial", "account", "amount"})
 TYPES = ("topup", "reversal", "refund")
+
+TRACE = "trace"
+_DIGITS = {"sent": 10, TRACE: 6}
+_INSTITUTIONS = frozenset({"acquirer", "forwarder"})
+"""Columns that stand for fields 7, 11, 32 and 33 of ISO 8583, whose zeros a file of text may leave out."""
 
 _FEN = re.compile(r"0*([0-9]{1,11})", re.ASCII)
 _DECIMAL = re.compile(r"0*([0-9]{1,9})\.([0-9]{2})", re.ASCII)
@@ -32,8 +38,9 @@ class DayTable:
     """summary: the line of totals with its columns `count` and `sum`; first: it begins the file, else it ends it. decimal: amounts
     have a point, else they are in fen. types: the bank's word to ours. offset: of the times, like +08:00.
 
-    serial_of: columns that together are the payment's serial, joined by `-`. A reversal without a column `original` names its
-    payment by its own serial.
+    serial_of: columns that together are the payment's serial, joined by `-`. With `trace` among them they name a payment of
+    ISO 8583; `sent`, `trace`, `acquirer` and `forwarder` may then be padded with zeros or blanks. A reversal without a column
+    `original` names its payment by its own serial.
     """
 
     name: str
@@ -110,7 +117,7 @@ def _values(told: Mapping[str, str], table: DayTable, day: str) -> tuple[str, ..
     kind = table.types.get(word, "topup" if not table.types else "")
     if not kind:
         raise BadRecord(f"its type {word!r} is none of this bank's")
-    serial = "-".join(told[name] for name in table.serial_of)
+    serial = _serial(told, table)
     original = "" if kind == "topup" else told.get("original") or serial
     found = (
         serial, told["account"], _amount(told["amount"], table), told.get("currency") or table.currency, kind, original,
@@ -119,6 +126,14 @@ def _values(told: Mapping[str, str], table: DayTable, day: str) -> tuple[str, ..
     if any("," in value or '"' in value for value in found):
         raise BadRecord("a value has a comma or a quote")
     return found
+
+
+def _serial(told: Mapping[str, str], table: DayTable) -> str:
+    parts = {name: told[name] for name in table.serial_of}
+    if TRACE not in parts:
+        return "-".join(parts.values())
+    whole = {name: text.rjust(_DIGITS[name], "0") if name in _DIGITS else text for name, text in parts.items()}
+    return joined([institution(text) if name in _INSTITUTIONS else text for name, text in whole.items()])
 
 
 def _amount(text: str, table: DayTable) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -33,13 +33,14 @@ class Debit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A line of a result file. paid: the bank took the money; said: its code and words."""
+    """A line of a result file. paid: the bank took the money; said: its code and words. currency: empty where no column says it."""
 
     serial: str
     fen: int
     paid: bool
     said: str
     paid_on: date
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,11 @@ def write_batch(table: DebitTable, batch: str, day: date, debits: Iterable[Debit
     return end.join(found) + end
 
 
-def read_results(table: DebitTable, chunks: Iterable[bytes], day: date) -> Iterator[Result]:
-    """What the bank says of each line. day: for files whose lines have no date. DebitFileError at the first line that is none, and
+def read_results(
+    table: DebitTable, chunks: Iterable[bytes], day: date, ours: Callable[[str], bool] = lambda batch: True
+) -> Iterator[Result]:
+    """What the bank says of each line. day: for files whose lines have no date. ours: whether a batch is one of this bank's, where
+    the first line names one: serials of two banks may be the same. DebitFileError at the first line that is none, and
     at the end where the count of the first line is not right: so read it to its end before anything is booked."""
     count = -1
     number = -1
@@ -113,7 +117,10 @@ def read_results(table: DebitTable, chunks: Iterable[bytes], day: date) -> Itera
             if line is None:
                 raise BadRecord("it is too long")
             if number == 0:
-                count = _whole(table.in_summary.read(line)["count"])
+                told = table.in_summary.read(line)
+                count = _whole(told["count"])
+                if (batch := told.get("batch")) and not ours(batch):
+                    raise BadRecord(f"it is about {batch[:80]!r}, which is no batch of this bank's")
             else:
                 yield _result(table, table.in_detail.read(line), day)
         except BadRecord as bad:
@@ -135,7 +142,7 @@ def _result(table: DebitTable, told: Mapping[str, str], day: date) -> Result:
         except ValueError:
             raise BadRecord(f"its date {told['date'][:20]!r} is none") from None
     said = f"{code} {told.get('text', '')}".strip()
-    return Result(told["serial"], _whole(told["amount"]), code in table.paid, said[:200], on)
+    return Result(told["serial"], _whole(told["amount"]), code in table.paid, said[:200], on, told.get("currency", ""))
 
 
 def _whole(text: str) -> int:

@@ -73,7 +73,7 @@ class BankStand:
         """The bank. Its last account is unknown here."""
         config = BankConfig(
             BANK, (*self.accounts, "A-9"), f"http://127.0.0.1:{self.http}", ("127.0.0.1", self.iso), shipped(), KEY,
-            side_by_side=side_by_side, most=50_000, timeout_s=6.0,
+            side_by_side=side_by_side, most=50_000, timeout_s=30.0,
         )  # fmt: skip
         if self.signed:
             config = replace(config, kid=KID, sign_key=PEM)

@@ -33,6 +33,9 @@ from gateway.services.ports import Tx
 AT_ONCE = 10_000
 """Lines of a file that is answered at once, within a second; a longer one is a job (contract.md 3)."""
 
+FRAME = 2
+"""Its header and its line of totals, which are none of them."""
+
 SHOWN = 1_000
 """Differences on one page, unless asked otherwise."""
 
@@ -152,7 +155,7 @@ class BankDaysApi:
         file = await spool(request, self._cases.folder)
         try:
             caller = await caller_of(request, RECONCILE, spend=True)
-            waits = file.lines <= AT_ONCE
+            waits = file.lines <= AT_ONCE + FRAME
             book = await self._cases.upload(caller, day, file, close, waits)
         except BaseException:
             file.close()

@@ -223,6 +223,16 @@ def _as_signed(request: Request, url: str) -> signatures.Request:
     return signatures.Request(scope["method"], url + target.decode("latin-1"), signatures.Fields(lines))
 
 
+def _nothing_else(request: Request, named: frozenset[str]) -> None:
+    """A mistyped `institution` would name another payment: what is not asked for, or stands twice, is not passed over."""
+    met = set[str]()
+    for name, _ in request.query_params.multi_items():
+        if name not in named or name in met:
+            detail = f"{name[:64]!a} stands twice in the query" if name in named else f"{name[:64]!a} is no parameter of this call"
+            raise Problem("invalid", detail, field=name[:64])
+        met.add(name)
+
+
 def bank_router(gate: BankGate) -> APIRouter:
     """A router for routes of /bank/v1 behind this gate."""
 
@@ -232,9 +242,15 @@ def bank_router(gate: BankGate) -> APIRouter:
         def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
             alone = [*inspect.signature(self.endpoint).parameters] == ["request"]
             handler: Handler = self.endpoint if alone else super().get_route_handler()
+            named = frozenset(each.alias for each in self.dependant.query_params)
+
+            async def asked(request: Request) -> Response:
+                if request.scope["query_string"] and 422 in self.responses:
+                    _nothing_else(request, named)
+                return await handler(request)
 
             async def answered(request: Request) -> Response:
-                return await gate.answer(request, handler)
+                return await gate.answer(request, asked)
 
             return answered
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from starlette.requests import Request
@@ -27,6 +28,8 @@ from gateway.domain.records import Payment
 from gateway.domain.requests import PaymentIdentity, TopUp
 from gateway.domain.units import DECIMALS, parse_money
 from gateway.services.ports import InvalidField, MoneyHeld, NotOpen, TopUpOutcome, TopUpVerdict, Tx, Unavailable
+
+log = structlog.get_logger()
 
 ANSWER_WITHIN_S = 4.5
 """We promise an answer within 5 s; later the bank hears `unavailable` and repeats, while the posting goes on."""
@@ -84,7 +87,7 @@ SHOWN = {"application/json": {"examples": {"posted": {"summary": "Booked, and du
 BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": TopUpForm.model_json_schema()}}}}
 
 Serial = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,64}$", examples=["20261121-000001"])]
-AccountingDate = Annotated[date, Path(examples=["2026-11-21"])]
+AccountingDate = Annotated[str, Path(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2026-11-21"])]
 Institution = Annotated[str, Query(pattern=r"^[A-Za-z0-9._:-]{0,64}$")]
 
 
@@ -116,7 +119,9 @@ class TopUpApi:
         caller = await caller_of(request, TOPUP)
         identity = replace(said.identity, bank=caller.bank, scope=caller.terms.scope_of(said.accounting_date))
         topup = replace(said, identity=identity, today=caller.terms.today(self._now_ms()))
-        return answer_of(await self._post(topup, caller.claim))
+        outcome = await self._post(topup, caller.claim)
+        _note_other_fields(topup, outcome)
+        return answer_of(outcome)
 
     async def query(self, request: Request, serial: Serial, institution: Institution = "") -> Response:
         """What is booked under a serial: the same envelope as the payment's answer; a stored refusal carries its problem."""
@@ -127,8 +132,9 @@ class TopUpApi:
         self, request: Request, accounting_date: AccountingDate, serial: Serial, institution: Institution = ""
     ) -> Response:
         """The same, for a bank whose serials are unique within its accounting date."""
+        day = _accounting_date(accounting_date)
         caller = await caller_of(request, QUERY, spend=True)
-        return await self._booked(caller, caller.identity(serial, institution, accounting_date))
+        return await self._booked(caller, caller.identity(serial, institution, day))
 
     async def _booked(self, caller: BankCaller, identity: PaymentIdentity) -> Response:
         payment, delivery, reversal = await self._read(lambda tx: _stored(tx, identity))
@@ -179,6 +185,17 @@ def decided(task: asyncio.Future[TopUpOutcome]) -> TopUpOutcome:
         raise Problem("invalid", str(error), field=error.field) from None
     except NonceUsed as used:
         raise Problem("bad_signature", str(used), headers=ASKED) from None
+
+
+def _note_other_fields(topup: TopUp, outcome: TopUpOutcome) -> None:
+    """Fields that are no content keep their first value; a later one is recorded, never a conflict (contract.md 3)."""
+    known = outcome.payment
+    if outcome.verdict is TopUpVerdict.REPEATED and known.entry is not None:
+        said = {"accounting_date": topup.accounting_date.isoformat(), "channel": topup.channel}
+        said["paid_at"] = topup.paid_at.isoformat()
+        other = {name: text for name, text in said.items() if getattr(known, name) != text}
+        if other:
+            log.info("bank_repeat_differs", bank=known.identity.bank, serial=known.identity.serial, **other)
 
 
 def answer_of(outcome: TopUpOutcome) -> Response:

@@ -101,6 +101,7 @@ _counted = select(func.count(), func.coalesce(func.sum(_p.amount_micro), 0)).whe
     _p.bank == _bank, _p.accounting_date == _date, _p.currency == bindparam("currency"), _p.status == "posted"
 )
 ACCOUNT_TAKEN = Statement(_counted.where(_p.account == bindparam("account")))
+ACCOUNT_CHANNEL = Statement(_counted.where(_p.account == bindparam("account"), _p.channel == bindparam("channel")))
 COUNT_ALL = Statement(_counted)
 COUNT_CHANNEL = Statement(_counted.where(_p.channel == bindparam("channel")))
 _part = (_t.bank == _bank, _t.accounting_date == _date, _t.part == bindparam("part"))
@@ -215,9 +216,10 @@ class BankBooks(Part):
                 sums[currency] = sums.get(currency, 0) + (int(micro) if number == 0 else -int(micro))
         return lines, sums
 
-    def account_taken(self, bank: str, accounting_date: str, account: str, currency: str) -> Counted:
-        row = self._session.row(ACCOUNT_TAKEN, bank=bank, accounting_date=accounting_date, account=account, currency=currency)
-        return _sum(row)
+    def account_taken(self, bank: str, accounting_date: str, account: str, currency: str, channel: str = "") -> Counted:
+        of: dict[str, str] = {"bank": bank, "accounting_date": accounting_date, "account": account, "currency": currency}
+        found = self._session.row(ACCOUNT_CHANNEL, **of, channel=channel) if channel else self._session.row(ACCOUNT_TAKEN, **of)
+        return _sum(found)
 
     def takings(self, bank: str, accounting_date: str, part: str) -> Counted | None:
         row = self._session.row(TAKINGS, bank=bank, accounting_date=accounting_date, part=part)

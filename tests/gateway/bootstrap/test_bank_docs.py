@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from gateway.bootstrap.process import Gateway
 from gateway.settings import load
 from tests.gateway.bootstrap.conftest import MakeSite
+from tests.ports import free_port
 
 DOCS = Path(__file__).parents[3] / "docs" / "bank.md"
 
@@ -46,7 +46,7 @@ async def run(folder: Path, environment: dict[str, str], *command: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), 240)
     assert process.returncode == 0, err.decode()
     return out.decode()
 
@@ -54,9 +54,7 @@ async def run(folder: Path, environment: dict[str, str], *command: str) -> str:
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("openssl"), reason="the examples need curl and openssl")
 async def test_the_examples_pay(site_of: MakeSite) -> None:
     shown = examples()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     site = site_of(1, 1)
     site.plan.accounts = {"m0-0": "A-0007"}
     await run(site.folder, {}, "bash", "-e", "-c", shown["keys"])
@@ -83,9 +81,7 @@ async def test_a_stranger_pays_in_ten_minutes(tmp_path: Path) -> None:
     tutorial = DOCS.read_text().partition("## A first payment")[2].partition("\n## ")[0]
     (shell, prepare), (python, pay) = blocks_of(tutorial)
     assert (shell, python) == ("sh", "python") and len(pay.splitlines()) <= 27
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     verb = tmp_path / "bin" / "wattgate"
     verb.parent.mkdir()
     verb.write_text(f'#!/bin/sh\nexec {sys.executable} -m gateway "$@"\n')
@@ -96,7 +92,9 @@ async def test_a_stranger_pays_in_ten_minutes(tmp_path: Path) -> None:
     assert "gateway.toml: good" in told and "may not refund" not in told
     folder = tmp_path / "street-7"
     file = folder / "gateway.toml"
-    file.write_text(file.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{port}"))
+    text = file.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+    assert "\nport = 1883\n" in text
+    file.write_text(text.replace("\nport = 1883\n", f"\nport = {free_port()}\n"))  # whoever listens there is not asked
     (folder / "pay.py").write_text(pay.replace("127.0.0.1:8080", f"127.0.0.1:{port}"))
     gateway, stop = Gateway(load(file), folder, file), asyncio.Event()
     running = asyncio.create_task(gateway.run(stop))

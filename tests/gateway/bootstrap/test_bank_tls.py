@@ -55,7 +55,7 @@ async def test_a_renewed_certificate_is_shown_at_once_and_no_call_is_lost(place:
         own = gateway.bank_listener
         assert own is not None
         trusted = ssl.create_default_context(cafile=str(site.folder / "ca.pem"))
-        async with httpx2.AsyncClient(base_url=own.url, verify=trusted, trust_env=False) as before:
+        async with httpx2.AsyncClient(base_url=own.url, verify=trusted, trust_env=False, timeout=60) as before:
             assert (await before.get("/bank/v1/keys")).status_code == 200
             old = serial(site.folder)
             assert await shown(own.port, site.folder / "ca.pem") == old
@@ -120,8 +120,15 @@ async def test_how_long_it_is_good_is_told(place: tuple[Site, Ed25519PrivateKey]
     vouched(site.folder, "gateway", ca, days=60)
     async with site.running() as gateway:
         headers = {"authorization": f"Bearer {(site.folder / 'data' / gateway.settings.http.token_file).read_text().strip()}"}
-        async with httpx2.AsyncClient(base_url=gateway.listener.url, headers=headers, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=gateway.listener.url, headers=headers, trust_env=False, timeout=60) as http:
             assert 'wattgate_certificate_days_left{certificate="bank"} 59.0' in (await http.get("/metrics")).text
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.bank_listener.port)  # type: ignore[union-attr]
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            counted = (await http.get("/metrics")).text
+            for listener, reason, count in (("bank", "tls", 1), ("bank", "handshakes", 0), ("operator", "full", 0)):
+                assert f'wattgate_http_turned_away_total{{listener="{listener}",reason="{reason}"}} {count}.0' in counted
             vouched(site.folder, "gateway", ca, days=5)
             assert 'wattgate_certificate_days_left{certificate="bank"} 4.0' in (await http.get("/metrics")).text
         assert gateway.vitals.certificates() == {"bank": 4}

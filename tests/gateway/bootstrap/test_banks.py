@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from gateway.bootstrap.banks import examine_banks
 from gateway.bootstrap.process import Gateway
 from gateway.settings import load
 from protocols.bank.signatures import sign_request
@@ -61,7 +62,7 @@ class Bank:
         body = json.dumps({**paid, "accounting_date": today.date().isoformat()}).encode()
         now_s = int(time.time())
         signed = sign_request("POST", URL + TOPUPS, body, self.kid, self.key, created_s=now_s, nonce=f"{serial}-{self.kid}-{now_s}")
-        async with httpx2.AsyncClient(base_url=self.url, verify=self.tls, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=self.url, verify=self.tls, trust_env=False, timeout=60) as client:
             return await client.post(TOPUPS, content=body, headers={"content-type": "application/json", **signed})
 
 
@@ -72,7 +73,8 @@ async def test_a_signed_payment_and_its_receipt(site_of: MakeSite) -> None:
         answer = await Bank(gateway.listener.url).pay("S-1")
         assert answer.status_code == 201, answer.text
         assert answer.headers["signature"].startswith("gateway=:")
-        assert (await httpx2.AsyncClient(trust_env=False).get(gateway.listener.url + f"{TOPUPS}/S-1")).status_code == 401
+        async with httpx2.AsyncClient(trust_env=False, timeout=60) as nobody:
+            assert (await nobody.get(gateway.listener.url + f"{TOPUPS}/S-1")).status_code == 401
         kid = gateway.identity.kid
     head = answer.json()["receipt_jws"].partition(".")[0]
     assert json.loads(base64.urlsafe_b64decode(head + "==")) == {"alg": "EdDSA", "kid": kid}
@@ -172,3 +174,14 @@ def test_a_key_of_ours_that_cannot_be_read_stops_the_start(site_of: MakeSite, sp
     (data / "identity.jwk").chmod(0o600)
     with pytest.raises(Exception, match="is no private Ed25519 key as JWK"):
         Gateway(load(site.file), site.folder, site.file)
+
+
+def test_one_key_under_two_names_is_not_two_people(site_of: MakeSite) -> None:
+    """Not of one bank, whose second key approves what the first has asked for, and not of two banks."""
+    for other in ("north", "south"):
+        second = f'[[bank.partner]]\nid = "{other}"\n' if other == "south" else ""
+        second += f'[[bank.partner.key]]\nkid = "{other}-2"\npublic = "{x_of(KEY)}"\n'
+        site = signed_site(site_of, partners=partner("north-1", KEY) + second)
+        site.write()
+        said = f"bank.partner {other}: key {other}-2: this is the key north-1 once more: each name needs a key of its own"
+        assert examine_banks(load(site.file), site.folder) == [said]

@@ -193,8 +193,9 @@ class MemoryBank:
         ]
         return Counted(len(found), sum(found))
 
-    def account_taken(self, bank: str, accounting_date: str, account: str, currency: str) -> Counted:
-        return self._counted(bank, accounting_date, currency, account=account)
+    def account_taken(self, bank: str, accounting_date: str, account: str, currency: str, channel: str = "") -> Counted:
+        more = {"channel": channel} if channel else {}
+        return self._counted(bank, accounting_date, currency, account=account, **more)
 
     def takings(self, bank: str, accounting_date: str, part: str) -> Counted | None:
         return self.kept_takings.get((bank, accounting_date, part))

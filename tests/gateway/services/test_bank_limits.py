@@ -10,11 +10,14 @@ import pytest
 
 from gateway.domain.bank_acts import Reversal, Settlement
 from gateway.domain.bank_terms import Limits, PartnerTerms
-from gateway.domain.requests import PaymentIdentity
+from gateway.domain.requests import PaymentIdentity, TopUp
+from gateway.services.apply_topup import apply_topup
 from gateway.services.ports import NotOpen, TopUpVerdict
 from gateway.services.reverse_topup import reverse_topup
 from gateway.services.settle_day import settle_day
-from tests.gateway.services.house import House, account, local, yuan
+from tests.gateway.services.house import FLAT, TWO_RATE, House, account, local, yuan
+
+EURO = replace(FLAT, id="euro", currency="EUR")
 
 DAY = date(2026, 11, 24)
 
@@ -69,6 +72,31 @@ def test_a_bank_in_a_day_and_what_it_took_back_is_free_again(house: House) -> No
     assert pay(house, "60.00", "S-9", identity=PaymentIdentity("other", "", "", "S-9")) == "posted"
 
 
+def test_what_was_taken_back_in_another_currency_frees_nothing(house: House) -> None:
+    """A limit is in one currency: it is neither used nor freed by payments in others."""
+    under(house, limits=Limits(day_micro=yuan("100")))
+    house.settle(accounts=(account(), account("E-1", currency="EUR", tariff="euro")), tariffs=(FLAT, TWO_RATE, EURO))
+    assert pay(house, "100.00", "S-1") == "posted"
+    assert pay(house, "60.00", "E-1", account="E-1", currency="EUR") == "posted"
+    at = datetime.fromtimestamp(house.now_ms / 1000, UTC)
+    back = Reversal(PaymentIdentity("bank", "", "", "E-1"), "R-1", DAY, yuan("60"), "EUR", "x", at)
+    house.do(lambda tx: reverse_topup(tx, back, house.site, house.now_ms))
+    assert pay(house, "0.01", "S-2") == "limit_exceeded"
+
+
+def test_what_two_people_booked_counts_like_all_others(house: House) -> None:
+    """No limit keeps it out, and taken back it frees what it used, not more."""
+    under(house, limits=Limits(day_micro=yuan("100")))
+    assert pay(house, "60.00", "S-1") == "posted"
+    at = datetime.fromtimestamp(house.now_ms / 1000, UTC)
+    missed = TopUp(PaymentIdentity("bank", "", "", "S-2"), "A-1", yuan("60"), "CNY", at, DAY, DAY)
+    assert house.do(lambda tx: apply_topup(tx, missed, house.site, house.now_ms, missed=True)).verdict is TopUpVerdict.POSTED
+    assert pay(house, "0.01", "S-3") == "limit_exceeded"
+    back = Reversal(missed.identity, "R-2", DAY, yuan("60"), "CNY", "x", at)
+    house.do(lambda tx: reverse_topup(tx, back, house.site, house.now_ms))
+    assert [pay(house, "40.01", "S-4"), pay(house, "40.00", "S-5")] == ["limit_exceeded", "posted"]
+
+
 def test_a_limit_that_comes_in_the_middle_of_a_day_counts_what_was(house: House) -> None:
     house.settle(accounts=(account(), account("A-2")))
     pay(house, "60.00", "S-1")
@@ -82,6 +110,15 @@ def test_a_channel_has_limits_of_its_own(house: House) -> None:
     assert pay(house, "20.00", "S-2", channel="atm") == "posted"
     assert pay(house, "20.00", "S-3", channel="atm") == "limit_exceeded"
     assert pay(house, "30.00", "S-4", channel="app") == "posted"
+
+
+def test_an_account_s_day_through_a_channel_is_that_channel_s(house: House) -> None:
+    """What came through another one, or none, uses nothing of it."""
+    under(house, channels={"atm": Limits(account_day_micro=yuan("20"), account_day_count=2)})
+    assert [pay(house, "50.00", f"S-{channel}", channel=channel) for channel in ("app", "")] == ["posted", "posted"]
+    assert pay(house, "20.00", "S-1", channel="atm") == "posted"
+    assert pay(house, "0.01", "S-2", channel="atm") == "limit_exceeded"
+    assert pay(house, "20.00", "S-3", channel="atm", account="A-2") == "posted"
 
 
 def test_a_quota_is_free_again_when_the_bank_settles(house: House) -> None:

@@ -7,6 +7,7 @@ from datetime import date
 
 import pytest
 
+from gateway.domain.bank_terms import PartnerTerms, SerialScope
 from gateway.domain.findings import FindingKind
 from gateway.domain.mandates import DebitResult, DebitState, Mandate, MandateState, ResultVerdict
 from gateway.domain.requests import PaymentIdentity
@@ -67,7 +68,8 @@ def book(tx: MemoryTx, told: DebitResult) -> ResultVerdict:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({}, None), ({"account": "A-9"}, "not known"), ({"account": "A-3"}, "closed"), ({"currency": "EUR"}, "kept in CNY"),
+        ({}, None), ({"bank": "counter"}, "no bank"),
+        ({"account": "A-9"}, "not known"), ({"account": "A-3"}, "closed"), ({"currency": "EUR"}, "kept in CNY"),
         ({"payer": ""}, "payer"), ({"payer": "é"}, "payer"), ({"upto_micro": 10 * MICRO}, "begins"), ({"most_micro": 0}, "begins"),
         ({"below_micro": -MICRO, "upto_micro": 0}, "begins"), ({"upto_micro": 50 * MICRO + 1}, "whole steps"),
     ],
@@ -157,6 +159,43 @@ def test_a_file_that_is_read_late_is_of_its_own_day(tx: MemoryTx) -> None:
     make_batch(tx, "icbc", DAY, WHO, NOON_MS)
     late = book_result(tx, "icbc", result("DD-20261121-000001", 3000, day=date(2026, 11, 10)), SITE, NOON_MS)
     assert late is BOOKED and balance(tx, "A-1") == 5000
+
+
+def test_what_is_said_of_a_day_that_is_not_yet_is_not_booked(tx: MemoryTx) -> None:
+    """A slip of `--day` would put the payment onto a day that nobody reconciles for years."""
+    signed(tx, 1)
+    make_batch(tx, "icbc", DAY, WHO, NOON_MS)
+    with pytest.raises(DebitRefused, match="DD-20261121-000001 was not taken on 2062-11-21, which is still to come"):
+        book(tx, result("DD-20261121-000001", 3000, day=date(2062, 11, 21)))
+    assert balance(tx, "A-1") == 2000
+    assert book(tx, result("DD-20261121-000001", 3000, day=date(2026, 11, 22))) is BOOKED
+
+
+def test_a_debit_is_found_under_the_serials_of_its_bank(tx: MemoryTx) -> None:
+    """Where they are of an accounting date, query and reversal name that date, and the payment is found under it."""
+    signed(tx, 1)
+    make_batch(tx, "icbc", DAY, WHO, NOON_MS)
+    daily = replace(SITE, banks={"icbc": PartnerTerms("icbc", serial_scope=SerialScope.ACCOUNTING_DATE)})
+    told = result("DD-20261121-000001", 3000, day=date(2026, 11, 22))
+    assert book_result(tx, "icbc", told, daily, NOON_MS) is BOOKED
+    assert tx.payment(PaymentIdentity("icbc", "", "2026-11-22", "DD-20261121-000001")) is not None
+
+
+def test_a_debit_of_another_amount_ends_when_a_person_says_so(tx: MemoryTx) -> None:
+    """Its mandate is asked by again. The right amount, said later, is not credited beside what was done: a person looks anew."""
+    signed(tx, 1)
+    make_batch(tx, "icbc", DAY, WHO, NOON_MS)
+    assert book(tx, result("DD-20261121-000001", 3001)) is AMOUNT
+    resolve_debit(tx, "icbc", "DD-20261121-000001", "30.01 credited at the counter", WHO, NOON_MS)
+    [line] = tx.debit_lines("DD-icbc-20261121")
+    assert (line.state, line.said) == (DebitState.UNBOOKED, "resolved: 30.01 credited at the counter")
+    for _ in range(2):
+        assert book(tx, result("DD-20261121-000001", 3000)) is CONTRADICTS and balance(tx, "A-1") == 2000
+    [finding] = tx.findings()
+    assert finding.text.endswith("the bank took it, after a person had resolved it otherwise")
+    resolve_debit(tx, "icbc", "DD-20261121-000001", "that is the same money", WHO, NOON_MS)
+    assert list(tx.findings()) == []
+    assert make_batch(tx, "icbc", date(2026, 11, 22), WHO, NOON_MS).count == 1
 
 
 def test_money_that_cannot_be_credited_is_kept_as_such(tx: MemoryTx) -> None:

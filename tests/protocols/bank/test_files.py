@@ -44,9 +44,12 @@ def test_a_file_with_separators_is_read_totals_first() -> None:
     assert trailer == Trailer(3, 15000)
 
 
-def fixed(account: str = "A-1", fen: int = 5000, kind: str = "PAY", trace: str = "000001", forwarder: str = "") -> bytes:
-    parts = (("20261121", 8), ("120000", 6), ("1121120000", 10), (trace, 6), ("00001234567", 11), (forwarder, 11),
-             ("261100000001", 12), ("TERM0001", 8), (account, 20), (str(fen), 12), (kind, 8))  # fmt: skip
+def fixed(
+    account: str = "A-1", fen: int = 5000, kind: str = "PAY", trace: str = "000001", forwarder: str = "",
+    acquirer: str = "00001234567", terminal: str = "TERM0001",
+) -> bytes:  # fmt: skip
+    parts = (("20261121", 8), ("120000", 6), ("1121120000", 10), (trace, 6), (acquirer, 11), (forwarder, 11),
+             ("261100000001", 12), (terminal, 8), (account, 20), (str(fen), 12), (kind, 8))  # fmt: skip
     return b"".join(text.rjust(width).encode() for text, width in parts) + b"\n"
 
 
@@ -57,6 +60,16 @@ def test_a_file_of_fixed_length_names_payments_as_the_line_does() -> None:
     assert isinstance(paid, DayLine) and isinstance(undone, DayLine)
     assert paid.serial == named(shipped(), Message("0200", told)).serial == undone.original_serial
     assert (paid.amount, paid.paid_at) == ("50.00", "2026-11-21T12:00:00+08:00") and trailer == Trailer(2, 0)
+
+
+@pytest.mark.parametrize("terminal", ["TERM0001", "TERM-1", "T 1"])
+@pytest.mark.parametrize(("acquirer", "forwarder", "trace"), [("1234567", "0", "1"), ("00001234567", "00000000000", "000001")])
+def test_a_payment_has_one_name_however_its_file_pads_it(acquirer: str, forwarder: str, trace: str, terminal: str) -> None:
+    """Blanks or zeros: under another serial the whole day would be missing on both sides."""
+    told = {7: "1121120000", 11: "000001", 32: "1234567", 37: "261100000001", 41: terminal.ljust(8)}
+    line = fixed(acquirer=acquirer, forwarder=forwarder, trace=trace, terminal=terminal)
+    paid, _ = read(line + f"{1:10d}{5000:16d}\n".encode(), FIXED)
+    assert isinstance(paid, DayLine) and paid.serial == named(shipped(), Message("0200", told)).serial
 
 
 @pytest.mark.parametrize(
@@ -151,6 +164,24 @@ def test_the_bank_s_answer() -> None:
     totals = b"20261122" + b"1".rjust(8) + b"1".rjust(16) + b"\r\n"
     dated = totals + b"S".ljust(20) + b"1".rjust(12) + b"00".rjust(4) + b"20261122\r\n"
     assert results(PAIRS[1], dated) == [Result("S", 1, True, "00", date(2026, 11, 22))]
+
+
+def test_another_bank_s_answer_is_not_taken_for_this_one_s() -> None:
+    """Serials of two banks are the same on the same day: what tells them apart is the batch that the first line names."""
+    data = b"DD-ccb-20261121|20261121|1|3000\n1|DD-20261121-000001|3000|0000|\n"
+    day = date(2026, 11, 21)
+    with pytest.raises(DebitFileError, match="line 1: it is about 'DD-ccb-20261121', which is no batch of this bank's"):
+        list(read_results(PAIRS[0], [data], day, lambda batch: batch.startswith("DD-icbc-")))
+    assert len(list(read_results(PAIRS[0], [data], day, lambda batch: batch.startswith("DD-ccb-")))) == 1
+    assert len(list(read_results(PAIRS[0], [data.replace(b"DD-ccb-20261121", b"")], day, lambda batch: False))) == 1
+
+
+def test_a_currency_that_the_file_names_is_the_one_that_counts() -> None:
+    columns = [{"name": name} for name in ("serial", "amount", "code", "currency")]
+    raw = document("debit-pipe")
+    raw["result"] = {"paid": ["0000"], "summary": {"column": [{"name": "count"}]}, "detail": {"column": columns}}
+    [found] = results(debit_table(raw), b"1\nS|1|0000|EUR\n")
+    assert found.currency == "EUR"
 
 
 @pytest.mark.parametrize(

@@ -301,7 +301,7 @@ async def test_a_slow_posting_is_answered_in_time_and_still_posted(street: Stree
         assert_problem(await client.post(PATH, json=PAY), 503, "unavailable")
         assert_problem(await client.get(f"{PATH}/S-1"), 503, "unavailable")
         free.set()
-        await asyncio.wait_for(posted.wait(), 5)
+        await asyncio.wait_for(posted.wait(), 60)
         monkeypatch.undo()
         assert (await client.post(PATH, json=PAY)).status_code == 200
 
@@ -319,6 +319,19 @@ async def test_a_reversed_payment_is_refused_again(
     monkeypatch.setattr(street, "topup", reversed_now)
     async with client_of(street) as client:
         assert_problem(await client.post(PATH, json=PAY), 409, "reversed")
+
+
+async def test_what_a_repeat_says_otherwise_is_recorded_and_no_conflict(bank: httpx2.AsyncClient) -> None:
+    """Channel, dates and times keep their first value; what came later stands in the log."""
+    first = await bank.post(PATH, json={**PAY, "channel": "app"})
+    later = {**PAY, "channel": "atm", "accounting_date": "2026-11-22"}
+    with capture_logs() as logged:
+        assert (await bank.post(PATH, json=later)).content == first.content
+        assert (await bank.post(PATH, json={**PAY, "channel": "app"})).content == first.content
+    assert [entry for entry in logged if entry["event"] == "bank_repeat_differs"] == [
+        {"event": "bank_repeat_differs", "log_level": "info", "bank": "demo", "serial": "S-1", "accounting_date": "2026-11-22",
+         "channel": "atm"},
+    ]  # fmt: skip
 
 
 async def test_the_account_as_a_bank_sees_it(bank: httpx2.AsyncClient, street: Street) -> None:

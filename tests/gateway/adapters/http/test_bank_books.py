@@ -12,6 +12,7 @@ from gateway.domain import ledger
 from gateway.domain.bank_acts import ClosedDay
 from gateway.domain.bank_terms import PartnerTerms
 from gateway.services import approve, two_people
+from gateway.services.money_held import SERIES
 from gateway.services.verify_ledger import verify_ledger
 from tests.gateway.adapters.http.paying import BANKS, PAY, TOPUPS, URL, SignedBank
 from tests.gateway.adapters.http.street import Street
@@ -225,9 +226,30 @@ async def test_a_refund_that_is_refused_goes_back(bank: httpx2.AsyncClient, stre
 async def test_what_cannot_go_back(
     bank: httpx2.AsyncClient, street: Street, change: dict[str, str], status: int, code: str, field: str | None
 ) -> None:
+    """Nothing is bound by it, and nobody is told to give the payer money for it."""
     await bank.post(TOPUPS, json=PAY)
-    assert_problem(await bank.post("/bank/v1/refunds", json={**GIVE, **change}), status, code, field)
+    problem = assert_problem(await bank.post("/bank/v1/refunds", json={**GIVE, **change}), status, code, field)
+    assert (problem["final"], problem["action"] == "refund_payer") == (code == "serial_conflict", False)
     assert balance(street) == 70_000_000
+
+
+async def test_no_refund_of_what_was_reversed_before(bank: httpx2.AsyncClient) -> None:
+    """The payer has his money: what a repeated payment is told (refund_payer) would give it to him again."""
+    await bank.post(TOPUPS, json=PAY)
+    await bank.post(PATH, json=BACK)
+    problem = assert_problem(await bank.post("/bank/v1/refunds", json=GIVE), 409, "reversed")
+    assert (problem["final"], problem["action"]) == (False, "call_us")
+
+
+@pytest.mark.parametrize("query", ["?instution=WX-PAY", "?institution=WX-PAY&institution=ALI"])
+async def test_a_mistyped_parameter_names_no_other_payment(bank: httpx2.AsyncClient, street: Street, query: str) -> None:
+    """Behind an aggregator: it would find nothing, and the reversal would bury another one."""
+    await bank.post(TOPUPS, json={**PAY, "institution": "WX-PAY"})
+    name = query[1:].split("=")[0]
+    assert_problem(await bank.post(PATH + query, json=BACK), 422, "invalid", name)
+    assert_problem(await bank.get(f"{TOPUPS}/S-1{query}"), 422, "invalid", name)
+    assert (await bank.post(f"{PATH}?institution=WX-PAY", json=BACK)).json()["receipt"]["institution"] == "WX-PAY"
+    assert balance(street) == 20_000_000
 
 
 # settlements
@@ -251,6 +273,13 @@ async def test_the_money_that_arrives_clears_the_banks_account(bank: httpx2.Asyn
     assert street.store.read_now(verify_ledger)[1] is None
 
 
+async def test_a_settlement_after_a_restore_has_a_number_of_its_own(bank: httpx2.AsyncClient, street: Street) -> None:
+    """The ledger counts from the backup on again: as on receipts, what was opened anew stands before the number."""
+    street.store.write_now(lambda tx: tx.set_meta(SERIES, "ab12-"))
+    told = (await bank.post("/bank/v1/settlements", json=ARRIVED)).json()
+    assert told["settlement_no"].startswith(f"{told['gateway']}-ab12-")
+
+
 async def test_a_bank_whose_serials_are_of_a_day(street: Street) -> None:
     from gateway.adapters.http.bank_gate import Banks, KnownBank
     from gateway.domain.bank_terms import SerialScope
@@ -260,6 +289,8 @@ async def test_a_bank_whose_serials_are_of_a_day(street: Street) -> None:
     street.site = replace(street.site, banks={"daily": terms})
     headers = {"x-bank": "daily"}
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(street.bank()), base_url=URL) as http:
+        for text in ("20261121", "1795219200", "2026-11-21T00:00:00", "2026-11-31"):  # no answer, least of all "not booked"
+            assert_problem(await http.get(f"{TOPUPS}/{text}/S-1", headers=headers), 422, "invalid", "accounting_date")
         assert (await http.post(TOPUPS, json=PAY, headers=headers)).status_code == 201
         assert (await http.post(TOPUPS, json={**PAY, "accounting_date": "2026-11-22"}, headers=headers)).status_code == 201
         assert_problem(await http.post(PATH, json=BACK, headers=headers), 422, "invalid", "accounting_date")

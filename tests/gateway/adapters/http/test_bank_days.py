@@ -145,12 +145,20 @@ async def test_a_file_that_is_no_csv(paid: httpx2.AsyncClient) -> None:
     assert_problem(await paid.get("/bank/v1/reconciliations/2026-11-31"), 422, "invalid", "accounting_date")
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+async def test_the_first_and_the_last_day_have_one_neighbour(paid: httpx2.AsyncClient, day: str) -> None:
+    """A slip in the address is answered like every other day on which nothing was paid."""
+    answer = await paid.post(f"/bank/v1/reconciliations/{day}", content=file_of([line("S-9")]), headers=CSV)
+    assert (answer.status_code, answer.json()["kinds"]) == (200, {"missing_here": 1})
+
+
 async def test_a_long_file_is_a_job(paid: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bank_days_api, "AT_ONCE", 5)
+    monkeypatch.setattr(bank_days_api, "AT_ONCE", 4)
+    assert (await send(paid, file_of(RIGHT))).status_code == 200, "its header and its last line are no lines of it"
     answer = await send(paid, file_of([*RIGHT, line("S-9")]))
     told = answer.json()
     assert (answer.status_code, told["state"], told["differences"]) == (202, "running", [])
-    for _ in range(500):
+    for _ in range(20_000):
         polled = (await paid.get(told["poll"])).json()
         if polled["state"] != "running":
             break

@@ -25,7 +25,7 @@ from tests.gateway.bootstrap.certificates import authority, vouched
 NORTH = "127.0.0.2"
 """Where the good bank calls from; whoever is hostile calls from 127.0.0.1."""
 
-WITHIN_S = 30
+WITHIN_S = 100  # some ms; on a machine with other work, far more
 """For what takes milliseconds on a machine that has nothing else to do."""
 
 SHARE = MOST_AT_ONCE - MOST_AT_ONCE // KEPT_FREE

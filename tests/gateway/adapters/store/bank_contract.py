@@ -222,6 +222,8 @@ class BankContract:
         def look(tx: Tx) -> None:
             assert tx.account_taken("icbc", DAY, "house-7", "CNY") == Counted(1, 50_000_000)
             assert tx.account_taken("icbc", DAY, "house-7", "EUR") == Counted(0, 0)
+            assert tx.account_taken("icbc", DAY, "house-8", "CNY", "counter") == Counted(1, 20_000_000)
+            assert tx.account_taken("icbc", DAY, "house-8", "CNY", "app") == Counted(0, 0)
             assert tx.count_takings("icbc", DAY, "", "CNY") == Counted(2, 70_000_000)
             assert tx.count_takings("icbc", DAY, "channel:counter", "CNY") == Counted(1, 20_000_000)
             assert tx.takings("icbc", DAY, "") is None
