@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -14,7 +15,7 @@ from gateway.domain.uplink_orders import ReplyTo
 from protocols.uplink import messages
 from protocols.uplink.commands import decode_command
 from protocols.uplink.messages import BadMessage
-from protocols.uplink.signing import BadSignature, Signed, open_signed
+from protocols.uplink.signing import BadSignature, Signed, open_signed, peek
 from protocols.uplink.topics import NATIVE, Down, DownTopic, Topics
 
 Signatures = Literal["required", "off"]
@@ -24,6 +25,16 @@ MOST_REPLIES = 10_000
 
 MOST_CORRELATION = 1024
 """Bytes of correlation data: it is kept with the order for ever, and a UUID takes 16."""
+
+HASTY_VERB = "stop"
+"""What need not wait for the orders before it: it harms nobody, and what waits leaves for the lines meanwhile. `go` waits, so that
+nothing comes between it and what it was said after."""
+
+HASTY_LIMIT = 4096
+"""Bytes of a message that may be looked into before its turn: a `stop` with the longest reason that is of use takes 1,000."""
+
+HASTY_KEPT = 1000
+"""Hasty messages whose copies keep their turn, the oldest forgotten first: who replays what he overheard overtakes nobody by it."""
 
 
 class Listener(Protocol):
@@ -60,10 +71,11 @@ class DownSide:
         self.replies: dict[str, ReplyTo] = {}
         self._gateway, self._keys, self._signatures = gateway, keys, signatures
         self._commands, self._on_loopback, self._now_ms, self._topics = commands, on_loopback, now_ms, topics
+        self._went_ahead: dict[bytes, int] = {}
 
     @property
     def _signed(self) -> bool:
-        return len(self._keys) > 0 if self._signatures is None else self._signatures == "required"
+        return self._keys.asked if self._signatures is None else self._signatures == "required"
 
     async def receive(self, arrival: Arrival) -> None:
         """One message, to its end."""
@@ -96,6 +108,31 @@ class DownSide:
             resend = messages.decode_resend(payload)
             await listener.on_resend(resend.epoch, resend.ranges)
 
+    def hasty(self, arrival: Arrival, connection: int) -> str | None:
+        """Of a `stop` the key that signed it, in whose name it is judged before the orders that came earlier; None keeps its turn.
+        connection: its number; what the last one had not done with may go ahead again.
+
+        What the payload says is looked at first, so that only of what calls itself a stop the signature is checked twice; a forged
+        one costs that check and stays where it is. Nothing else rests on this: what goes ahead is judged in full by `receive`.
+        """
+        token = arrival.payload
+        if not self._signed or arrival.retained or len(token) > HASTY_LIMIT or f'"{HASTY_VERB}"'.encode() not in peek(token):
+            return None
+        where = self._topics.parse(arrival.topic)
+        try:
+            signed = open_signed(token, self._keys.public)
+            verb = decode_command(signed.payload).verb
+        except BadMessage:
+            return None
+        this = hashlib.sha256(token).digest()
+        ours = isinstance(where, DownTopic) and where.kind is Down.COMMAND and verb == HASTY_VERB
+        if not ours or self._went_ahead.get(this) == connection or self._keys.trusted(signed.kid, self._now_ms()) is not None:
+            return None
+        if len(self._went_ahead) >= HASTY_KEPT:
+            self._went_ahead.pop(next(iter(self._went_ahead)))
+        self._went_ahead[this] = connection
+        return signed.kid
+
     def command(self, arrival: Arrival) -> IncomingCommand:
         """The command that a message brings; its rights, time and target are still to be judged."""
         signed = self._opened(arrival.payload)
@@ -104,12 +141,14 @@ class DownSide:
             command = decode_command(signed.payload)
         except BadMessage as wrong:  # whom it names is believed only where its signature counts
             raise _Unfit(Why.MALFORMED, str(wrong), wrong.id if foul is None else None) from None
-        lives_s, reply = arrival.demands.expiry_s, self._reply_to(arrival) if foul is None else None
+        if foul is not None:  # a stolen key shall tell the centre nothing
+            raise _Unfit(*foul, command.id if foul[0] is Why.KEY_OUT_OF_TIME else None)
+        lives_s, reply = arrival.demands.expiry_s, self._reply_to(arrival)
         found = incoming(
             command, kid=signed.kid, token=arrival.payload, retained=arrival.retained, expiry_s=lives_s, reply=reply
         )
         if not self._commands:
-            raise _Unfit(Why.SWITCHED_OFF, "commands over MQTT are switched off here", command.id if foul is None else None)
+            raise _Unfit(Why.SWITCHED_OFF, "commands over MQTT are switched off here", command.id)
         if not self._signed and arrival.retained:
             raise _Unfit(
                 Why.RETAINED, "a retained command moves nothing: it would be obeyed again after every reconnect", command.id

@@ -7,6 +7,7 @@ maximum) holds that to be under way until the connection ends, and its window fi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from aiomqtt import Client
 
@@ -14,23 +15,27 @@ from gateway.adapters.mqtt_socket import Joined
 
 
 class Intake:
-    """One connection's. room: messages that may wait; a look at the socket may bring some hundreds more."""
+    """One connection's. room: messages that may wait, here or, by `waiting`, further on; a look at the socket may bring some
+    hundreds more."""
 
-    def __init__(self, client: Client, room: int) -> None:
-        self._client, self._room = client, room
+    def __init__(self, client: Client, room: int, waiting: Callable[[], int]) -> None:
+        self._client, self._room, self._further = client, room, waiting
         self._socket = client._client.socket()
         self._stopped = False
         if isinstance(self._socket, Joined):  # it may be gone already
             asyncio.get_running_loop().add_reader(self._socket, self._read)  # instead of the client library's own
 
     def go_on(self) -> None:
-        """To be called when a message was taken out."""
-        if not self._stopped or self._client._queue.qsize() > self._room // 2:
+        """To be called when a message was done with."""
+        if not self._stopped or self._waiting() > self._room // 2:
             return
         self._stopped, sock = False, self._client._client.socket()
         if isinstance(sock, Joined) and sock is self._socket:
             asyncio.get_running_loop().add_reader(sock, self._read)
             self._read()  # of what it has taken already no readiness tells
+
+    def _waiting(self) -> int:
+        return self._client._queue.qsize() + self._further()
 
     def _read(self) -> None:
         paho = self._client._client
@@ -40,7 +45,7 @@ class Intake:
                 sock = paho.socket()
                 if not isinstance(sock, Joined):
                     return
-                if self._client._queue.qsize() >= self._room:
+                if self._waiting() >= self._room:
                     self._stopped = True
                     asyncio.get_running_loop().remove_reader(sock)
                     return

@@ -26,7 +26,11 @@ log = structlog.get_logger(__name__)
 
 ABREAST = 32
 """Messages of the centre that may wait for the store at once: half a batch of its writer. One by one a raid of 1,000 cuts on a busy
-store takes a minute, and the centre's `stop` waits behind it."""
+store takes a minute."""
+
+UNANSWERED = 1000
+"""Messages of the centre that the broker may send before the first of them is done with: a `stop` overtakes what waits here, and
+nothing that waits at the broker. It is what the session reads at most."""
 
 
 Kept = Callable[[Sequence[str]], Awaitable[Mapping[str, ReplyTo]]]
@@ -71,6 +75,8 @@ class MqttLink:
             rng=rng,
             inflight=window,
             abreast=ABREAST,
+            hasty=lambda arrival: self.down.hasty(arrival, self.connections),
+            unanswered=UNANSWERED,
         )
         self.kept: Kept | None = None
         """Finds what the store keeps of orders that came before the last start; None: nothing is."""

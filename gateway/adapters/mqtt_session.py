@@ -24,6 +24,7 @@ from gateway.adapters.mqtt_broker import HUNG_UP, TAKEN_OVER, Broker, Tls, code_
 from gateway.adapters.mqtt_intake import Intake
 from gateway.adapters.mqtt_receipts import Answer, NotTaken, Receipts
 from gateway.adapters.mqtt_socket import join
+from gateway.adapters.mqtt_turns import Turns
 
 __all__ = ["Arrival", "Broker", "Demands", "MqttSession", "NotTaken", "OnMessage", "Tls", "Words"]
 
@@ -119,6 +120,9 @@ OnMessage = Callable[[str, bytes, bool], Awaitable[None]]
 
 OnArrival = Callable[[Arrival], Awaitable[None]]
 
+Hasty = Callable[[Arrival], str | None]
+"""In whose name a message may be handled before those that came earlier (mqtt_turns); None where it keeps its turn."""
+
 
 class MqttSession:
     """Keeps one client connected. `connected` is set while it is; `connections` counts how often it became so, `attempts` how often
@@ -129,6 +133,8 @@ class MqttSession:
     A message that comes is acknowledged when on_message (or on_arrival, which sees more) is done with it.
     inflight: messages that may wait for the broker's acknowledgement; fewer where the broker takes fewer.
     abreast: messages that came and may be handled at once. lasting: the broker keeps what comes while we are away.
+    hasty: which messages need not wait for those before them. unanswered: messages that the broker may send before the first of
+    them is acknowledged (MQTT 5), by default as many as inflight.
     will_delay_s: the broker's, with the farewell.
     mortal: every end of a connection is told, also where we are back at once; with MQTT 5 by the broker too.
     """
@@ -149,6 +155,8 @@ class MqttSession:
         will_delay_s: int = WILL_DELAY_S,
         mortal: bool = False,
         abreast: int = 1,
+        hasty: Hasty | None = None,
+        unanswered: int | None = None,
     ) -> None:
         self.connected = asyncio.Event()
         self.connections = self.attempts = self.number = 0
@@ -163,6 +171,8 @@ class MqttSession:
         self._context: ssl.SSLContext | None = None
         self._stamp: object = None
         self._gone = False
+        self._hasty, self._unanswered = hasty, inflight if unanswered is None else unanswered
+        self._room = max(INCOMING_LIMIT, 2 * inflight) // 2
 
     async def run(self) -> None:
         """Connects, serves, connects again; ends only by cancellation. Runs in a TaskGroup."""
@@ -170,6 +180,7 @@ class MqttSession:
         while True:
             before = (self.connections, self._protocol)
             failed = await self._serve()
+            _end_if_cancelled()
             if (self.connections, self._protocol) != before and code_of(failed) != TAKEN_OVER:
                 pause = FIRST_PAUSE_S
             if not self._gone and self._protocol == before[1] and not isinstance(failed, _Renewed):
@@ -230,6 +241,7 @@ class MqttSession:
             return failed
         try:
             await self._open(client)
+            _end_if_cancelled()
             return await self._listen(client)
         except (MqttError, ConnectionError, TimeoutError) as lost:
             return _reason(lost)
@@ -269,42 +281,25 @@ class MqttSession:
             await asyncio.wait((hearing, renewing))
 
     async def _hear(self, client: Client) -> None:
-        """Messages are begun in the order in which they came, and acknowledged in it once they are done with."""
-        begun: asyncio.Queue[tuple[Message, asyncio.Task[None]]] = asyncio.Queue()
-        room = asyncio.Semaphore(self._abreast)
-        intake = Intake(client, max(INCOMING_LIMIT, 2 * self._inflight) // 2)
+        """Messages are begun in the order in which they came, but for hasty ones; acknowledged in it once they are done with."""
 
-        async def begin() -> None:
-            async for message in client.messages:
-                intake.go_on()
-                await room.acquire()
-                begun.put_nowait((message, asyncio.ensure_future(self._receive(message))))
+        def done(message: Message) -> None:
+            client._client.ack(message.mid, message.qos)
+            intake.go_on()
 
-        async def acknowledge() -> None:
-            while True:
-                message, done = await begun.get()
-                await done
-                client._client.ack(message.mid, message.qos)
-                room.release()
+        turns = Turns(self._receive, done, self._abreast, self._name_of)
+        intake = Intake(client, self._room, lambda: turns.waiting)
+        await turns.run(client.messages)
 
-        both = [asyncio.ensure_future(begin()), asyncio.ensure_future(acknowledge())]
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            for each in both:
-                if each.done():
-                    each.result()
-        finally:
-            both += [begun.get_nowait()[1] for _ in range(begun.qsize())]
-            for each in both:
-                each.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+    def _name_of(self, message: Message) -> str | None:
+        return None if self._hasty is None else self._hasty(_arrival(message))
 
     async def _receive(self, message: Message) -> None:
-        payload = message.payload if isinstance(message.payload, bytes) else b""
+        arrival = _arrival(message)
         if self._on_message is not None:
-            await self._on_message(str(message.topic), payload, message.retain)
+            await self._on_message(arrival.topic, arrival.payload, arrival.retained)
         if self._on_arrival is not None:
-            await self._on_arrival(Arrival(str(message.topic), payload, message.retain, _demands(message.properties)))
+            await self._on_arrival(arrival)
 
     async def _renewed(self) -> None:
         """Ends when the files of the certificate have changed and are good; until then the old connection stays."""
@@ -372,7 +367,7 @@ class MqttSession:
             tls_context=self._secured(),
             timeout=ANSWER_S,
             keepalive=KEEPALIVE_S,
-            max_queued_incoming_messages=max(INCOMING_LIMIT, 2 * self._inflight),
+            max_queued_incoming_messages=2 * self._room,
             max_inflight_messages=0,  # the receipts see to it; the client walks through all of them at each answer
             **self._version(),
         )
@@ -420,7 +415,7 @@ class MqttSession:
             return {"protocol": ProtocolVersion.V311, "clean_session": not self._lasting}
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_EXPIRY_S if self._lasting else 0
-        properties.ReceiveMaximum = self._inflight
+        properties.ReceiveMaximum = self._unanswered
         return {"protocol": ProtocolVersion.V5, "clean_start": not self._lasting, "properties": properties}
 
     def _will(self) -> Will | None:
@@ -436,6 +431,13 @@ class MqttSession:
 
 class _Renewed(Exception):
     """We ended the connection ourselves, to make it again with another certificate."""
+
+
+def _end_if_cancelled() -> None:
+    """Where a cancellation comes together with what the client library waits for, asyncio.wait_for loses it (Python 3.11)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 @contextlib.contextmanager
@@ -466,6 +468,11 @@ def _reason(lost: Exception) -> Exception:
     if not isinstance(said, MqttCodeError):
         return lost
     return ConnectionError("the connection broke") if code_of(said) == _SAID_NOTHING else said
+
+
+def _arrival(message: Message) -> Arrival:
+    payload = message.payload if isinstance(message.payload, bytes) else b""
+    return Arrival(str(message.topic), payload, message.retain, _demands(message.properties))
 
 
 def _demands(properties: Properties | None) -> Demands:

@@ -11,6 +11,9 @@ from gateway.services.ports import Tx, Unavailable
 
 KEY = "cuts_stopped"
 
+ORDERED = "stops_ordered"
+"""Key in `meta`: of each key of the centre that ever ordered a stop, the counter and the time (UTC ms) of its last one."""
+
 
 def stopped(tx: Tx) -> str | None:
     """Who stopped the cuts and why, in a few words; None while they go on."""
@@ -37,3 +40,24 @@ def resume_cuts(tx: Tx, who: str, reason: str, now_ms: int) -> str | None:
     tx.set_meta(KEY, "")
     announce.event(tx, EventKind.CUTS_RESUMED, now_ms, who=who, reason=reason)
     return None
+
+
+def stop_ordered(tx: Tx, kid: str, counter: int, issued_ms: int) -> None:
+    """Remembers a signed stop: it is judged before what came earlier, a `go` among it too."""
+    said = _ordered(tx)
+    last_counter, last_ms = said.get(kid, (counter, issued_ms))
+    said[kid] = (max(counter, last_counter), max(issued_ms, last_ms))
+    tx.set_meta(ORDERED, json.dumps(said, sort_keys=True))
+
+
+def overtaken(tx: Tx, kid: str, counter: int, issued_ms: int) -> str | None:
+    """Which stop was ordered after this signed `go`, and so holds: of the same key by its counter, of another by its time."""
+    said = _ordered(tx)
+    if kid in said and said[kid][0] > counter:
+        return f"a later stop of the key {kid} came before it"
+    later = next((other for other, (_, at_ms) in said.items() if other != kid and at_ms > issued_ms), None)
+    return later and f"the key {later} ordered a stop after it was issued"
+
+
+def _ordered(tx: Tx) -> dict[str, tuple[int, int]]:
+    return {kid: (counter, at_ms) for kid, (counter, at_ms) in json.loads(tx.meta(ORDERED) or "{}").items()}

