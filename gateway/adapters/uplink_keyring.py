@@ -16,6 +16,8 @@ class KeyRing:
 
     def __init__(self, keys: Sequence[UplinkKey] = ()) -> None:
         self._keys: dict[str, tuple[UplinkKey, OKPKey]] = {}
+        self.asked = False
+        """Whether there is any key, also one that cannot be used: then signatures are asked for."""
         self.fill(keys)
 
     def __len__(self) -> int:
@@ -29,7 +31,7 @@ class KeyRing:
                 found[key.kid] = (key, public_key(key.public))
             except BadMessage:
                 continue  # it was checked when it was added; a store that was changed by hand gives no right
-        self._keys = found
+        self._keys, self.asked = found, len(keys) > 0
 
     def public(self, kid: str) -> OKPKey | None:
         """By which its signatures are checked; None for a stranger."""

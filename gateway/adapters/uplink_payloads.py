@@ -45,7 +45,7 @@ class Payloads:
         return pseudonym(self.key, subject) if kind is Up.BALANCE else subject
 
     def _body(self, kind: Up, message: Outgoing) -> dict[str, Json]:
-        body = dict(message.body) if kind is Up.READING else self._without_accounts(message.body)
+        body = dict(message.body) if kind is Up.READING else self._without_accounts(message.body, message.body.get("account"))
         if kind is Up.READING:  # it has no account: the message would not be valid
             for name in ("asked", "answered", "stored"):
                 body[name] = _moment(body.pop(f"{name}_ms", None))
@@ -55,15 +55,17 @@ class Payloads:
             body["at"] = format_moment(message.at_ms)
         return body
 
-    def _without_accounts(self, body: Mapping[str, Json]) -> dict[str, Json]:
-        return {name: self._hidden(name, value) for name, value in body.items()}
+    def _without_accounts(self, body: Mapping[str, Json], about: Json) -> dict[str, Json]:
+        return {name: self._hidden(name, value, about) for name, value in body.items()}
 
-    def _hidden(self, name: str, value: Json) -> Json:
-        if name == "account" and isinstance(value, str):
-            return pseudonym(self.key, value)
+    def _hidden(self, name: str, value: Json, about: Json) -> Json:
+        """Also the person who answers for an exception, and the account that an event is about where that is its subject too."""
+        if isinstance(value, str):
+            names = name in ("account", "owner") or (name == "subject" and value == about)
+            return pseudonym(self.key, value) if names else value
         if isinstance(value, dict):
-            return self._without_accounts(value)
-        return [self._hidden(name, element) for element in value] if isinstance(value, list) else value
+            return self._without_accounts(value, about)
+        return [self._hidden(name, element, about) for element in value] if isinstance(value, list) else value
 
     def _unsendable(self, envelope: dict[str, Json], message: Outgoing, why: str) -> tuple[str, bytes]:
         data: dict[str, Json] = {"topic": message.topic.value, "subject": message.subject[:64], "reason": why[:500]}

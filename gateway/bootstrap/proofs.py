@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from gateway.adapters.anchors import foul
 from gateway.adapters.identity import IN_USE, identity_of
 from gateway.adapters.store import Store, StoreError
@@ -25,12 +27,25 @@ Heads = dict[int, str]
 
 @dataclass(slots=True)
 class Proof:
-    """What was checked, and the first thing wrong. keyless: anchors whose signature nobody could check."""
+    """What was checked, and the first thing wrong. signed: up to this row an anchor proves the log; later rows only fit each other.
+    keyless: anchors whose signature nobody could check; own_keys: it was by the keys that the export brings itself."""
 
     rows: int = 0
     anchors: int = 0
     keyless: bool = False
     finding: str | None = None
+    signed: int = 0
+    own_keys: bool = False
+
+
+class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first line of an export. anchors: how many follow; None in one from before they were counted."""
+
+    gateway: str
+    rows: int
+    hash: str
+    keys: dict[str, str] = {}
+    anchors: int | None = None
 
 
 @dataclass(slots=True)
@@ -40,6 +55,11 @@ class _Anchors:
     keys: Mapping[str, str]
     gateway: str
     seen: list[Anchor] = field(default_factory=list)
+
+    @property
+    def signed(self) -> int:
+        """The last row of the audit log that one of them signs."""
+        return max((each.audit[0] for each in self.seen), default=0) if self.keys else 0
 
     def wrong(self, audit: Heads, ledger: Heads | None) -> str | None:
         """The first anchor that does not hold. ledger: None where the journal is not here."""
@@ -68,7 +88,8 @@ def verify(url: str, gateway: str, keys: Mapping[str, str]) -> Proof:
         anchors = _Anchors(keys, gateway, list(_anchors(tx)))
         wanted = {each.ledger[0] for each in anchors.seen if each.ledger[0]}
         ledger = {number: row.hash for number in wanted for row in tx.journal_rows(number - 1, 1)}
-        return Proof(rows, len(anchors.seen), not keys, walk.finding or anchors.wrong(audit, ledger))
+        finding = walk.finding or anchors.wrong(audit, ledger)
+        return Proof(rows, len(anchors.seen), not keys, finding, anchors.signed)
 
     return _looked(url, look)
 
@@ -77,43 +98,59 @@ def export(url: str, gateway: str, keys: Mapping[str, str], write: Callable[[str
     """One JSON object a line: whose it is, rows, anchors; how many rows."""
 
     def give(tx: Tx) -> int:
-        number, hash_ = tx.audit_end()
-        write(json.dumps({"gateway": gateway, "keys": dict(keys), "rows": number, "hash": hash_}) + "\n")
-        rows = 0
+        last, rows = tx.last_anchor(), 0
+        write(head_line(gateway, keys, tx.audit_end(), last.number if last else 0) + "\n")
         for row in audit_log(tx):
-            write(json.dumps({"row": _row(row)}, ensure_ascii=False) + "\n")
+            write(row_line(row) + "\n")
             rows += 1
         for each in _anchors(tx):
-            write(json.dumps({"anchor": _anchor(each)}) + "\n")
+            write(anchor_line(each) + "\n")
         return rows
 
     return _looked(url, give)
 
 
+def head_line(gateway: str, keys: Mapping[str, str], end: tuple[int, str], anchors: int) -> str:
+    """How an export begins: whose it is, where its log ends, and how many anchors follow."""
+    return json.dumps({"gateway": gateway, "keys": dict(keys), "rows": end[0], "hash": end[1], "anchors": anchors})
+
+
+def row_line(row: AuditRow) -> str:
+    """A row of the audit log in an export."""
+    return json.dumps({"row": {name: getattr(row, name) for name in AuditRow.__slots__}}, ensure_ascii=False)
+
+
+def anchor_line(each: Anchor) -> str:
+    """An anchor in an export."""
+    return json.dumps({"anchor": {name: getattr(each, name) for name in Anchor.__slots__}})
+
+
 def verify_export(lines: Iterable[str], keys: Mapping[str, str]) -> Proof:
     """Of an export, far from any store. keys: as they are known from elsewhere; without any the export's own are gone by, which
     proves only that it fits itself. ValueError for what is no export."""
-    walk, audit, rows, head = AuditWalk(), Heads(), 0, None
+    walk, audit, rows = AuditWalk(), Heads(), 0
+    head: _Head | None = None
     anchors = _Anchors({}, "")
     for number, line in enumerate(lines, 1):
         said = _object(line, number)
         if head is None:
-            head = said
-            own = said.get("keys")
-            anchors = _Anchors(keys or (own if isinstance(own, dict) else {}), str(said.get("gateway")))
+            head = _taken(said, _Head, f"line {number} does not say whose log it is: an export begins with that")
+            anchors = _Anchors(keys or head.keys, head.gateway)
         elif isinstance(row := said.get("row"), dict):
-            found = AuditRow(**row)
+            found = _taken(row, AuditRow, f"line {number} is no row of an audit log")
             walk.take([found])
             audit[found.number], rows = found.hash, rows + 1
         elif isinstance(each := said.get("anchor"), dict):
-            kept = Anchor(**{**each, "audit": tuple(each["audit"]), "ledger": tuple(each["ledger"])})
-            anchors.seen.append(kept)
+            anchors.seen.append(_taken(each, Anchor, f"line {number} is no anchor"))
         else:
             raise ValueError(f"line {number} is neither a row nor an anchor")
     if head is None:
         raise ValueError("there is nothing in it")
-    walk.end((int(str(head["rows"])), str(head["hash"])))
-    return Proof(rows, len(anchors.seen), not anchors.keys, walk.finding or anchors.wrong(audit, None))
+    walk.end((head.rows, head.hash))
+    finding = walk.finding or anchors.wrong(audit, None)
+    if finding is None and head.anchors not in (None, len(anchors.seen)):
+        finding = f"it has {len(anchors.seen)} anchors, but {head.anchors} were written: its end is missing"
+    return Proof(rows, len(anchors.seen), not anchors.keys, finding, anchors.signed, own_keys=bool(anchors.keys) and not keys)
 
 
 def keys_of(data: Path) -> dict[str, str]:
@@ -143,18 +180,20 @@ def _anchors(tx: Tx) -> Iterator[Anchor]:
         after = page[-1].number
 
 
-def _row(row: AuditRow) -> dict[str, object]:
-    return {name: getattr(row, name) for name in ("number", "at_ms", "who", "act", "subject", "data", "previous", "hash")}
-
-
-def _anchor(each: Anchor) -> dict[str, object]:
-    return {name: getattr(each, name) for name in ("number", "at_ms", "epoch", "audit", "ledger", "jws")}
+def _taken(said: dict[str, object], kind: type[T], wrong: str) -> T:
+    """All its fields and no others. ValueError with this sentence for anything else."""
+    try:
+        if kind is not _Head and said.keys() != set(kind.__slots__):  # type: ignore[attr-defined]
+            raise ValueError(wrong)
+        return msgspec.convert(said, kind, strict=True)
+    except msgspec.ValidationError:
+        raise ValueError(wrong) from None
 
 
 def _object(line: str, number: int) -> dict[str, object]:
     try:
         said = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"line {number} is not JSON") from None
     if not isinstance(said, dict):
         raise ValueError(f"line {number} is not a JSON object")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli.answers import Failure, settings_of
 from gateway.cli.ledger import ConfigOption, DataOption
+
+if TYPE_CHECKING:
+    from gateway.bootstrap.proofs import Proof
 
 audit = typer.Typer(help="Proofs over the audit log and its anchors.", no_args_is_help=True)
 
@@ -47,8 +50,7 @@ def verify(config: ConfigOption = None, data: DataOption = None, export: ExportO
         raise Failure(str(problem)) from None
     if proof.finding is not None:
         raise Failure(f"after {proof.rows} rows: {proof.finding}")
-    signed = ", signatures not checked: no key is known" if proof.keyless and proof.anchors else ""
-    print(f"{proof.rows} rows, {proof.anchors} anchors: clean{signed}")
+    print(f"{proof.rows} rows, {proof.anchors} anchors: clean, {_signed(proof)}")
 
 
 @audit.command()
@@ -98,6 +100,15 @@ def _where(config: Path | None, data: Path | None) -> tuple[str, Path]:
     return examine.store_url(settings, folder), folder / settings.gateway.data
 
 
+def _signed(proof: Proof) -> str:
+    """How far somebody answers for it: later rows only fit each other."""
+    if proof.keyless and proof.anchors:
+        return "signatures not checked: no key is known"
+    if not proof.signed:
+        return "none of it signed"
+    return f"signed up to row {proof.signed}" + (" by the keys that it brings itself" if proof.own_keys else "")
+
+
 def _key(text: str) -> tuple[str, str]:
     kid, colon, x = text.partition(":")
     if not colon or not kid or not x:
@@ -107,6 +118,9 @@ def _key(text: str) -> tuple[str, str]:
 
 def _lines(export: Path) -> list[str]:
     try:
-        return sys.stdin.read().splitlines() if str(export) == "-" else export.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
+        text = sys.stdin.read() if str(export) == "-" else export.read_text("utf-8")
+    except OSError as problem:
+        raise Failure(f"{export} cannot be read: {problem.strerror}") from None
+    except UnicodeDecodeError as problem:
         raise Failure(f"{export} cannot be read: {problem}") from None
+    return text.removesuffix("\n").split("\n") if text else []  # not splitlines: a name may hold what it takes for a line's end

@@ -102,14 +102,15 @@ def in_force(key: UplinkKey, now_ms: int) -> Refused | None:
 
 def allows(key: UplinkKey, wanted: Wanted) -> Refused | None:
     """Why its scope does not reach so far; None when it does. A key bound to meters or accounts orders nothing of the whole gateway
-    but a stop."""
+    but a stop, and decides about nobody else's commands."""
     if ANY not in key.verbs and wanted.verb not in key.verbs:
         return Why.NO_RIGHT, f"the key {key.kid} may not order {wanted.verb}"
     if key.gateways and not among(wanted.gateway, key.gateways):
         return Why.NO_RIGHT, f"the key {key.kid} has no right to gateway {wanted.gateway}"
     bound = bool(key.meters or key.accounts)
     if bound and not wanted.meters and wanted.account is None and wanted.verb not in _OF_EACH:
-        return Why.NO_RIGHT, f"the key {key.kid} is bound to meters or accounts and may not order {wanted.verb} of the gateway"
+        what = "of the gateway, or of what is about none of them"
+        return Why.NO_RIGHT, f"the key {key.kid} is bound to meters or accounts and may not order {wanted.verb} {what}"
     for meter in wanted.meters if key.meters else ():
         if not among(meter, key.meters):
             return Why.NO_RIGHT, f"the key {key.kid} has no right to meter {meter}"
@@ -123,8 +124,8 @@ def allows(key: UplinkKey, wanted: Wanted) -> Refused | None:
     return None
 
 
-_OF_EACH = frozenset({"stop", "cancel", "release", "refuse"})
-"""A stop harms nobody; the others are about a command, whose meter and account are asked for."""
+_OF_EACH = frozenset({"stop"})
+"""A stop harms nobody. What cancels, releases or refuses is about a command, whose meter and account are asked for."""
 
 
 def among(name: str, names: Sequence[str]) -> bool:

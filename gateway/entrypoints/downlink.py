@@ -14,7 +14,7 @@ from gateway.domain.uplink_keys import Why
 from gateway.entrypoints.outbox_loop import Clock, OutboxLoop, Store
 from gateway.services.acknowledge import acknowledge
 from gateway.services.ports import DiskLow, Essential, Site, Tx, Unavailable
-from gateway.services.receive_command import receive_command, receive_unreadable
+from gateway.services.receive_command import receive_command, receive_unreadable, refuse_broken
 from gateway.services.uplink_answers import Received
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,12 @@ class Downlink:
         def usecase(tx: Tx) -> Received:
             return receive_command(tx, self._prepare(tx, command), self._site(), self._clock.now_ms())
 
-        done = await self._write(Essential(usecase))
+        try:
+            done = await self._write(Essential(usecase))
+        except Exception:
+            log.exception(f"the command {command.id} ({command.verb}) met an error that we do not know: it is tried once more")
+            await asyncio.sleep(PAUSE_S)
+            done = await self._once_more(command, Essential(usecase))
         if done is None:
             raise ConnectionError("a command could not be written down: the broker keeps it for the next connection")
         if not done.again or done.why is Why.KNOWN_ID:
@@ -85,10 +90,22 @@ class Downlink:
         if command.kid and done.why not in OF_NOBODY:
             self._heard()
 
+    async def _once_more(self, command: IncomingCommand, usecase: Essential[Received]) -> Received | None:
+        """A command that an error of ours stops again is refused: until it is acknowledged nothing after it would come."""
+        try:
+            return await self._write(usecase)
+        except Exception:
+            log.exception(f"the command {command.id} ({command.verb}) met it again: it is refused")
+        try:
+            return await self._write(Essential(lambda tx: refuse_broken(tx, command, self._clock.now_ms())))
+        except Exception:
+            log.exception(f"the refusal of the command {command.id} could not be written down either")
+            return None
+
     async def on_unreadable(self, what: UnreadableCommand) -> None:
         """Records what moves nothing. A flood of what nobody we know has signed is counted, and recorded a little of it."""
         self._count("", what.why)
-        if what.id is None and not self._room_for_noise():
+        if (what.id is None or what.why is Why.UNSIGNED) and not self._room_for_noise():
             self._left_out += 1
             return
         if self._left_out:

@@ -11,6 +11,7 @@ import structlog
 
 from gateway.domain.uplink_orders import UplinkOrder
 from gateway.services.ports import Site, Tx, Unavailable
+from gateway.services.receive_command import BROKEN
 from gateway.services.uplink_answers import QUEUED
 from gateway.services.uplink_due import again_of, clock_of, expire_due, reading_of
 from gateway.services.uplink_line import wish_clock
@@ -62,11 +63,14 @@ class Hands(Protocol):
 
 
 class UplinkWork:
-    """Takes orders in hand until they are answered. asked: reads that a line knows of, lost by a restart and asked for again."""
+    """Takes orders in hand until they are answered. asked: reads that a line knows of, lost by a restart and asked for again.
+    failed: what an error of ours stopped once. closed: banks whose vouchers still wait, of this turn."""
 
     def __init__(self, store: Store, hands: Hands, site: Callable[[], Site], clock: Clock) -> None:
         self._store, self._hands, self._site, self._clock = store, hands, site, clock
         self._asked: set[str] = set()
+        self._failed: set[str] = set()
+        self._closed: set[str] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -84,15 +88,29 @@ class UplinkWork:
         if any(order.expires_ms is not None and order.expires_ms <= now_ms for order in orders):
             await self._store.write(lambda tx: expire_due(tx, now_ms))
             orders = await self._store.read(lambda tx: tx.open_uplink_orders(MOST))
+        self._closed.clear()
         for order in orders:
             if order.state == QUEUED.value:
-                await self._one(order, now_ms)
+                try:
+                    await self._one(order, now_ms)
+                except Unavailable:
+                    raise
+                except Exception:
+                    log.exception(f"the order {order.id} ({order.verb}) met an error that we do not know")
+                    await self._broken(order, now_ms)
         self._asked &= {order.id for order in orders}
+        self._failed &= {order.id for order in orders}
+
+    async def _broken(self, order: UplinkOrder, now_ms: int) -> None:
+        """What an error of ours stops twice is refused; those after it are done all the same."""
+        if order.id in self._failed:
+            await self._store.write(lambda tx: finish(tx, order, now_ms, BROKEN, {}))
+        self._failed.add(order.id)
 
     async def _one(self, order: UplinkOrder, now_ms: int) -> None:
         match order.verb:
             case "topup":
-                await self._store.write(lambda tx: again_of(tx, order, self._site(), now_ms))
+                await self._pay_in(order, now_ms)
             case "read":
                 await self._read(order, now_ms)
             case "sync_time":
@@ -100,6 +118,12 @@ class UplinkWork:
             case _:
                 done = await self._hands.do(order)
                 await self._store.write(lambda tx: finish(tx, order, now_ms, done.refused, done.answer, waits=done.waits))
+
+    async def _pay_in(self, order: UplinkOrder, now_ms: int) -> None:
+        """One that still waits speaks for all of its bank in this turn: each try is a transaction."""
+        bank = str(order.arguments.get("bank"))
+        if bank not in self._closed and not await self._store.write(lambda tx: again_of(tx, order, self._site(), now_ms)):
+            self._closed.add(bank)
 
     async def _read(self, order: UplinkOrder, now_ms: int) -> None:
         meter = str(order.meter)

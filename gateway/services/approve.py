@@ -126,5 +126,7 @@ def _decided(tx: Tx, approval: Approval, state: ApprovalState, who: str, reason:
 
 def _tell(tx: Tx, approval: Approval, state: ApprovalState, who: str, now_ms: int) -> None:
     what, on = approval.act, approval.subject
-    announce.event(tx, EventKind.APPROVAL_DECIDED, now_ms, approval=approval.id, act=what, subject=on, state=state.value, who=who)
+    account = on if tx.account(on) is not None else None
+    told = {"approval": approval.id, "act": what, "subject": on, "state": state.value, "who": who}
+    announce.event(tx, EventKind.APPROVAL_DECIDED, now_ms, account=account, **told)
     decided(tx, replace(approval, state=state), now_ms)

@@ -7,12 +7,15 @@ from gateway.domain.uplink_keys import Refused, UplinkKey, Wanted, Why, allows, 
 from gateway.domain.uplink_orders import SWITCHING
 from gateway.services import announce
 from gateway.services.ports import Site, Tx
+from gateway.services.stop_switch import overtaken
 from gateway.services.trust_clock import heard_time
 from gateway.services.uplink_answers import Received, again, refuse, repeat, tell_refused, tell_unknown
-from gateway.services.uplink_verbs import SERVED, VERBS, money_of, reached
+from gateway.services.uplink_verbs import SERVED, VERBS, money_of, only_switch, reached
 
 EARLY_MS = 30_000
 """By which the centre's clock may be ahead of ours: two machines that time servers keep differ by far less."""
+
+BROKEN = "an error of this gateway itself stopped it: its log says which"
 
 FLOOR = "uplink_floor"
 """Key in `meta`: the highest time at which a key of ours has signed. No later moment lies before it, whatever our clock says."""
@@ -25,7 +28,7 @@ def receive_command(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -
     refused: the same id is never obeyed later.
     """
     key = tx.uplink_key(command.kid) if command.kid else None
-    if command.kid and (foul := _foul(key, command, now_ms)) is not None:
+    if command.kid and (foul := _foul(key, command, max(now_ms, int(tx.meta(FLOOR) or "0")))) is not None:
         return _strange(tx, command, foul, now_ms)
     if (told := again(tx, command, now_ms)) is not None:
         return told
@@ -35,6 +38,12 @@ def receive_command(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -
     if command.kid:
         _remember(tx, command, site, now_ms)
     return VERBS[command.verb](tx, command, site, now_ms)
+
+
+def refuse_broken(tx: Tx, command: IncomingCommand, now_ms: int) -> Received:
+    """The answer to a command that an error of ours stopped. It is final: the broker would bring it for ever, and nothing else."""
+    told = again(tx, command, now_ms)
+    return told if told is not None else refuse(tx, command, Why.NOT_PERMITTED, BROKEN, now_ms)
 
 
 def receive_unreadable(tx: Tx, what: UnreadableCommand, now_ms: int) -> None:
@@ -104,10 +113,13 @@ def _out_of_turn(tx: Tx, command: IncomingCommand) -> Refused | None:
     other = tx.order_by_counter(command.kid, command.counter)
     if other is not None:
         return Why.KNOWN_COUNTER, f"the counter {command.counter} of this key is command {other}'s"
-    if command.verb in SWITCHING and command.meter is not None:
-        last = tx.last_counter(command.kid, command.meter)
+    meter = (command.meter or only_switch(tx, command.account)) if command.verb in SWITCHING else None
+    if meter is not None:
+        last = tx.last_counter(command.kid, meter)
         if last is not None and last > command.counter:
-            return Why.SUPERSEDED, f"a later command of this key for meter {command.meter} came before it"
+            return Why.SUPERSEDED, f"a later command of this key for meter {meter} came before it"
+    if command.verb == "go" and (stop := overtaken(tx, command.kid, command.counter, command.issued_ms)) is not None:
+        return Why.SUPERSEDED, f"cuts stay stopped: {stop}"
     return None
 
 

@@ -26,7 +26,7 @@ class UplinkTx(Protocol):
         """State, code, reason and answer of one that waits; LookupError for any other."""
 
     def open_uplink_orders(self, limit: int) -> Sequence[UplinkOrder]:
-        """Those that wait, oldest first."""
+        """Those that wait, oldest first; vouchers behind all others, for thousands of them may wait for money to be taken again."""
 
     def uplink_orders(self, limit: int) -> Sequence[UplinkOrder]:
         """Newest first."""

@@ -20,7 +20,7 @@ from gateway.services.order_supply import order_supply
 from gateway.services.ports import Site, Tx
 from gateway.services.protect_account import ask_protection
 from gateway.services.set_limit import ask_limit
-from gateway.services.stop_switch import resume_cuts, stop_cuts
+from gateway.services.stop_switch import resume_cuts, stop_cuts, stop_ordered
 from gateway.services.switching import bring, drop_reason, step
 from gateway.services.uplink_answers import ORIGIN, QUARANTINED, QUEUED, Received, conclude, record, refuse
 from gateway.services.uplink_money import pay_in, put_by
@@ -35,17 +35,21 @@ def reached(tx: Tx, command: IncomingCommand) -> tuple[Sequence[str], str | None
     """Meters and account that a command is about, as the scope of a key is held against them."""
     ident = command.args.get("id") if command.verb in ("cancel", "release", "refuse") else None
     if isinstance(ident, str):
-        found, approval = tx.command(ident), tx.approval(ident)
+        found, approval, order = tx.command(ident), tx.approval(ident), tx.uplink_order(ident)
         if found is not None:
             return (found.meter,), found.account
         subject = approval.subject if approval is not None else ""
-        return (tuple(meter.id for meter in tx.meters_of(subject)), subject) if subject and tx.account(subject) else ((), None)
-    if command.meter is not None:
-        meter = tx.meter(command.meter)
-        return (command.meter,), meter.account if meter is not None else None
-    if command.account is not None:
-        return tuple(meter.id for meter in tx.meters_of(command.account)), command.account
-    return (), None
+        if subject and tx.account(subject):
+            return _reach(tx, None, subject)
+        return _reach(tx, order.meter, order.account) if order is not None else ((), None)
+    return _reach(tx, command.meter, command.account)
+
+
+def _reach(tx: Tx, meter_id: str | None, account: str | None) -> tuple[Sequence[str], str | None]:
+    if meter_id is not None:
+        meter = tx.meter(meter_id)
+        return (meter_id,), meter.account if meter is not None else None
+    return (tuple(meter.id for meter in tx.meters_of(account)), account) if account is not None else ((), None)
 
 
 def money_of(command: IncomingCommand) -> int | None:
@@ -58,7 +62,7 @@ def money_of(command: IncomingCommand) -> int | None:
 
 
 def _switch(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -> Received:
-    meter = command.meter or _only_switch(tx, command.account)
+    meter = command.meter or only_switch(tx, command.account)
     if meter is None:
         return refuse(
             tx, command, Why.NOT_PERMITTED, "this account has not one meter with a switch; name its meters one by one", now_ms
@@ -81,7 +85,8 @@ def _switch(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -> Receiv
     return Received(answer.command)
 
 
-def _only_switch(tx: Tx, account: str | None) -> str | None:
+def only_switch(tx: Tx, account: str | None) -> str | None:
+    """The meter that an order to an account's switch means; None where it has not one."""
     meters: Sequence[Meter] = [meter for meter in tx.meters_of(account) if meter.cuttable] if account is not None else ()
     return meters[0].id if len(meters) == 1 else None
 
@@ -148,7 +153,9 @@ def _decide(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -> Receiv
 
 def _same_holder(tx: Tx, kid: str, asked_by: str) -> bool:
     mine, other = tx.uplink_key(kid), tx.uplink_key(asked_by.removeprefix(f"{ORIGIN}:"))
-    return mine is not None and other is not None and bool(mine.holder) and mine.holder == other.holder
+    if mine is None or other is None:
+        return False
+    return mine.public == other.public or (bool(mine.holder) and mine.holder == other.holder)
 
 
 def _cancel(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -> Received:
@@ -193,6 +200,8 @@ def _stop(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -> Received
     why = command.reason or "ordered by the centre"
     if command.verb == "stop":
         stop_cuts(tx, command.who, why, now_ms)
+        if command.kid:
+            stop_ordered(tx, command.kid, command.counter, command.issued_ms)
     elif (refused := resume_cuts(tx, command.who, why, now_ms)) is not None:
         return refuse(tx, command, Why.NOT_PERMITTED, refused, now_ms)
     record(tx, command, CommandState.DONE.value, now_ms)

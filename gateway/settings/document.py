@@ -290,6 +290,10 @@ def _doubles(settings: Settings) -> list[str]:
         if place in seen:
             errors.append(f"meter {meter.name}: address {meter.address} on line {meter.line} is already meter {seen[place]}")
         seen.setdefault(place, meter.name)
+    holders: dict[str, str] = {}
+    for key in settings.uplink_key:
+        if (other := holders.setdefault(key.public, key.kid)) != key.kid:
+            errors.append(f"uplink_key {key.kid}: its public key is that of {other}: one key cannot be two people")
     return errors + _shared_switches(settings, seen)
 
 

@@ -16,6 +16,9 @@ _ARCHIVE = ("archive", "open_account", "close_account", "change_meter")
 VERBS = (*_SWITCHES, *_OTHERS, *_ARCHIVE)
 """Those of contract.md 5; a test holds that they are all that commands know."""
 
+PUBLIC = r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"
+"""32 bytes as base64url: of the last letter's six bits two are none of theirs, and zero."""
+
 Named = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]{1,64}\*?$")]
 Verb = Annotated[StrictStr, Field(pattern=f"^({'|'.join(VERBS)}|\\*)$")]
 Money = Annotated[StrictStr, Field(pattern=r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$")]
@@ -29,7 +32,7 @@ class UplinkKeyTable(Table):
     """
 
     kid: Id
-    public: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+    public: Annotated[StrictStr, Field(pattern=PUBLIC)]
     role: Literal["commands", "centre"] = "commands"
     holder: Annotated[StrictStr, Field(max_length=200)] = ""
     verbs: list[Verb] = []

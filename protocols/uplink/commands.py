@@ -108,9 +108,11 @@ class NamedArgs(_Args, frozen=True):
 
 
 class ArchiveArgs(_Args, frozen=True):
-    """Tables as the configuration has them, all or nothing, by difference. version: of the centre's archive, for the log."""
+    """Tables as the configuration has them, all or nothing, by difference. drop: ids of those that are to be no more; what is in
+    use is refused. version: of the centre's archive, for the log."""
 
-    put: dict[str, Annotated[list[dict[str, object]], Meta(max_length=ARCHIVE_ROWS)]]
+    put: dict[str, Annotated[list[dict[str, object]], Meta(max_length=ARCHIVE_ROWS)]] = {}
+    drop: dict[str, Annotated[list[Id], Meta(max_length=ARCHIVE_ROWS)]] = {}
     version: Annotated[str, Meta(max_length=64)] = ""
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 _FORM = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+_LAST_MS = 253_402_300_799_999
 
 
 SECONDS = 4096
@@ -54,4 +55,6 @@ def parse_moment(text: str) -> int:
     at_ms += int((fraction or "").ljust(3, "0")[:3])
     if at_ms < 0:
         raise ValueError(f"{text!r} lies before 1970")
+    if at_ms > _LAST_MS:
+        raise ValueError(f"{text!r} lies after 9999")
     return at_ms

@@ -41,9 +41,9 @@ async def test_what_is_written_here_is_safe_there_and_leaves(tmp_path: Path, bro
         assert c.count(schema.message) == 250
         state = g.store.read_now(lambda tx: tx.outbox_state())
         assert (state.published, state.acknowledged) == (250, 250)
-        async with aiomqtt.Client("127.0.0.1", broker.port) as spy:
+        async with aiomqtt.Client("127.0.0.1", broker.port, timeout=60) as spy:
             await spy.subscribe("wattgate/v1/+/status")
-            status = await asyncio.wait_for(anext(spy.messages), 5)
+            status = await asyncio.wait_for(anext(spy.messages), WITHIN_S)
         assert status.retain and json.loads(status.payload)["state"] == "online"
 
 
@@ -99,7 +99,7 @@ def command(id: str, **change: object) -> str:
         "meter": "M1",
         "args": {"cause": "emergency"},
         "issued_at": format_moment(now_ms),
-        "expires_at": format_moment(now_ms + 60_000),
+        "expires_at": format_moment(now_ms + 300_000),
         "reason": "fire",
         "counter": 1,
     }
@@ -108,7 +108,8 @@ def command(id: str, **change: object) -> str:
 
 async def test_commands_come_down_and_their_results_go_up(tmp_path: Path, broker: RealBroker) -> None:
     down = "wattgate/v1/G1/down/command"
-    async with running(broker), centre(tmp_path, broker.address) as c, aiomqtt.Client("127.0.0.1", broker.port) as sender:
+    sender = aiomqtt.Client("127.0.0.1", broker.port, timeout=60)
+    async with running(broker), centre(tmp_path, broker.address) as c, sender:
         await sender.publish(down, command("r-1"), qos=1, retain=True)
         await c.central.session.connected.wait()
         async with gateway(tmp_path, broker.address) as g:
@@ -142,7 +143,7 @@ async def test_commands_come_down_and_their_results_go_up(tmp_path: Path, broker
 async def test_the_will_speaks_for_a_gateway_that_vanished(tmp_path: Path, broker: RealBroker) -> None:
     """It must not be back before: the broker may see both at once then, and say nothing."""
     topic = "wattgate/v1/G1/status"
-    async with running(broker), aiomqtt.Client("127.0.0.1", broker.port) as spy:
+    async with running(broker), aiomqtt.Client("127.0.0.1", broker.port, timeout=60) as spy:
         await spy.subscribe(topic, qos=1)
         said = (str(message.payload, "ascii") async for message in spy.messages if isinstance(message.payload, bytes))
         here, gone = Words(topic, lambda: b"online"), Words(topic, lambda: b"offline")
@@ -163,7 +164,7 @@ async def test_the_will_speaks_for_a_gateway_that_vanished(tmp_path: Path, broke
 
 async def test_a_connection_that_is_back_at_once_was_never_away(tmp_path: Path, mosquitto: str) -> None:
     broker = Mosquitto(tmp_path / "broker", mosquitto)
-    async with running(broker), aiomqtt.Client("127.0.0.1", broker.port) as spy:
+    async with running(broker), aiomqtt.Client("127.0.0.1", broker.port, timeout=60) as spy:
         await spy.subscribe("wattgate/v1/G1/status", qos=1)
         said = spy.messages
         async with gateway(tmp_path, broker.address) as g:

@@ -55,7 +55,9 @@ class Spy:
 
     async def listen(self, broker: Broker, ready: asyncio.Event) -> None:
         """Until cancelled."""
-        async with aiomqtt.Client(broker.host, broker.port, identifier="spy", max_queued_incoming_messages=1_000_000) as client:
+        async with aiomqtt.Client(
+            broker.host, broker.port, identifier="spy", timeout=60, max_queued_incoming_messages=1_000_000
+        ) as client:
             await client.subscribe("wattgate/v1/G1/up/#", qos=1)
             ready.set()
             async for message in client.messages:
@@ -155,7 +157,7 @@ async def test_live_ones_overtake_the_backlog_and_each_kind_stays_in_order(tmp_p
                 now_ms = time.time_ns() // 1_000_000
                 await asyncio.to_thread(fill, g.store, {meter: [(now_ms, each[quarter][1])] for meter, each in new.items()})
                 g.wake.notify()
-            await until(lambda: g.waiting() == 0, "the outbox is empty", 120)
+            await until(lambda: g.waiting() == 0, "the outbox is empty", 300)
             await until(lambda: len(spy.first) == 3200, "the stranger has heard all")
     arrivals = list(spy.first.values())
     assert overtaken(arrivals) == []

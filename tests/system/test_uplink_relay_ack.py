@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.gateway.brokers import Mosquitto
 from tests.gateway.centre_keys import Signer, b64
 from tests.system.processes import until
 from tests.system.proofs import rows
-from tests.system.relay_stand import ROOT, RelayStand, Watcher, key_table, street
+from tests.system.relay_stand import ROOT, SEEN_S, RelayStand, Watcher, key_table, street
 from tests.system.stand import tracebacks
 
 ACK = f"{ROOT}/down/ack"
@@ -43,6 +44,12 @@ def word(watcher: Watcher, upto: int, **change: object) -> bytes:
     return json.dumps({"epoch": watcher.epoch, "upto": upto, "also": [], **change}).encode()
 
 
+def refusal(watcher: Watcher, word: str) -> bool:
+    """Whether the last one is about this."""
+    told = watcher.of("ack_refused")
+    return bool(told) and word in told[-1]["data"]["reason"]
+
+
 def acknowledged(stand: RelayStand) -> int:
     [row] = rows(stand.data / "wattgate.db", "SELECT COUNT(*) AS n FROM outbox WHERE acknowledged_ms IS NOT NULL")
     return int(row["n"])
@@ -52,14 +59,14 @@ async def heard(stand: RelayStand, watcher: Watcher, name: str) -> None:
     """Until all that was published before is done with: an order that comes after it has its answer."""
     fields = ORDERS.fields(name, stand.now_ms(), verb="cancel", meter=None, args={"id": "nothing"}, expires_at=None)
     await watcher.client.publish(f"{ROOT}/down/command", ORDERS.signed(fields), qos=1)
-    await until(lambda: watcher.last(name), f"the answer to {name}", 15)
+    await until(lambda: watcher.last(name), f"the answer to {name}", SEEN_S)
 
 
 async def test_a_forged_acknowledgement_deletes_nothing(tmp_path: Path, mosquitto: str) -> None:
     stand = RelayStand(tmp_path, Mosquitto(tmp_path / "mosquitto", mosquitto), street(1, 2), KEYS)
     async with stand.running(None) as watcher:
         await stand.start(watcher)
-        await until(lambda: len(watcher.seqs) > 5, "something is in the outbox", 30)
+        await until(lambda: len(watcher.seqs) > 5, "something is in the outbox", SEEN_S)
         counted = Counter[str]()
         for number, (forge, reason) in enumerate(FORGED.values()):
             await watcher.client.publish(ACK, forge(word(watcher, watcher.upto)), qos=1)
@@ -74,13 +81,14 @@ async def test_a_forged_acknowledgement_deletes_nothing(tmp_path: Path, mosquitt
         for name, bad in _impossible(watcher).items():
             await watcher.client.publish(ACK, CENTRE.signed(bad), qos=1)
             await heard(stand, watcher, f"b-{name}")
-            assert name in watcher.of("ack_refused")[-1]["data"]["reason"]
+            told = partial(refusal, watcher, name)
+            await until(told, f"the refusal of {name}", SEEN_S)
             stand.shift(stand.off_ms + REFUSALS_APART_MS)
         assert len(watcher.of("ack_refused")) == 3 and acknowledged(stand) == 0
 
         upto = watcher.upto
         await watcher.client.publish(ACK, CENTRE.signed(word(watcher, upto)), qos=1)
-        await until(lambda: acknowledged(stand) == upto, "a good one takes out all that it names", 15)
+        await until(lambda: acknowledged(stand) == upto, "a good one takes out all that it names", SEEN_S)
         assert await stand.gateway.end() == 0
     assert tracebacks(tmp_path) == []
 

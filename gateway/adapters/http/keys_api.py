@@ -38,7 +38,7 @@ class KeyForm(BaseModel):
 
     id: StrictStr = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["add-centre-2"])
     kid: StrictStr = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["centre-2"])
-    public: StrictStr = Field(pattern=r"^[A-Za-z0-9_-]{43}$")
+    public: StrictStr = Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")
     role: Literal["commands", "centre"] = "commands"
     holder: StrictStr = Field("", max_length=200)
     verbs: list[Verb] = Field(default_factory=list, max_length=32, examples=[["cut", "restore"]])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import BigInteger, Integer, bindparam, func, literal_column, select, update
+from sqlalchemy import BigInteger, Integer, bindparam, case, func, literal_column, select, update
 
 from gateway.adapters.store.schema_uplink import anchor, uplink_key, uplink_order, waits
 from gateway.adapters.store.statements import Part, Row, Statement, inserting, once, upsert
@@ -30,7 +30,8 @@ ORDER = Statement(_columns.where(_o.id == bindparam("wanted")))
 SAVE = Statement(
     update(uplink_order).where(_o.id == bindparam("wanted"), waits).values({name: bindparam(f"new_{name}") for name in _changing})
 )
-OPEN = Statement(_columns.where(waits).order_by(_o.number).limit(_most))
+_voucher = case((_o.verb == literal_column("'topup'"), literal_column("1")), else_=literal_column("0"))
+OPEN = Statement(_columns.where(waits).order_by(_voucher, _o.number).limit(_most))
 NEWEST = Statement(_columns.order_by(_o.number.desc()).limit(_most))
 BY_COUNTER = Statement(
     select(_o.id)

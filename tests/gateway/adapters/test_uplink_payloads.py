@@ -67,6 +67,17 @@ def test_accounts_are_pseudonyms_at_every_depth() -> None:
     assert topic == f"wattgate/v1/G1/up/balance/{hidden}" and "A-17" not in json.dumps(fields)
 
 
+def test_no_name_leaves_and_no_account_as_the_subject_of_its_own_event() -> None:
+    body: dict[str, Json] = {"kind": "approval_asked", "meter": None, "account": "A-17", "data": {"subject": "A-17", "who": "w"}}
+    _, fields = sent(Topic.EVENT, "gateway", body)
+    assert fields["account"] == pseudonym(KEY, "A-17") and fields["data"] == {"subject": pseudonym(KEY, "A-17"), "who": "w"}
+    body = {"kind": "supply_protected", "meter": None, "account": "A-17", "data": {"owner": "Li Wei", "blocks": "all"}}
+    _, fields = sent(Topic.EVENT, "gateway", body)
+    assert fields["data"] == {"owner": pseudonym(KEY, "Li Wei"), "blocks": "all"}
+    body = {"kind": "approval_asked", "meter": None, "account": None, "data": {"subject": "office-2"}}
+    assert sent(Topic.EVENT, "gateway", body)[1]["data"] == {"subject": "office-2"}
+
+
 def test_a_result() -> None:
     body: dict[str, Json] = {
         "command": "c-1",

@@ -19,14 +19,14 @@ __all__ = ["folder", "here", "running"]
 def pay(url: str, serial: str) -> httpx2.Response:
     day = (datetime.now(UTC) + timedelta(hours=8)).date().isoformat()
     paid = {"serial": serial, "account": "A-1", "amount": "10.00", "currency": "CNY", "paid_at": "2026-11-21T10:00:00+08:00"}
-    return httpx2.post(url + "/bank/v1/topups", json={**paid, "accounting_date": day}, trust_env=False)
+    return httpx2.post(url + "/bank/v1/topups", json={**paid, "accounting_date": day}, trust_env=False, timeout=60)
 
 
 def signer(answer: httpx2.Response, url: str) -> str:
     """Which published key has signed this receipt; the signature is checked."""
     head, payload, signature = answer.json()["receipt_jws"].split(".")
     kid = json.loads(_bytes(head))["kid"]
-    keys = {key["kid"]: key["x"] for key in httpx2.get(url + "/bank/v1/keys", trust_env=False).json()["keys"]}
+    keys = {key["kid"]: key["x"] for key in httpx2.get(url + "/bank/v1/keys", trust_env=False, timeout=60).json()["keys"]}
     Ed25519PublicKey.from_public_bytes(_bytes(keys[kid])).verify(_bytes(signature), f"{head}.{payload}".encode())
     return str(kid)
 
@@ -46,7 +46,7 @@ def test_beside_a_running_gateway_nothing_stops(here: Here, running: str) -> Non
     assert len({*kids}) == 3
     again = pay(running, "S-1")
     assert (again.status_code, again.content) == (200, old.content) and signer(again, running) == kids[0]
-    published = httpx2.get(running + "/bank/v1/keys", trust_env=False).json()["keys"]
+    published = httpx2.get(running + "/bank/v1/keys", trust_env=False, timeout=60).json()["keys"]
     assert [key["kid"] for key in published] == kids[::-1] and not any("d" in key for key in published)
 
 

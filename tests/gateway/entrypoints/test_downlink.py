@@ -65,6 +65,15 @@ async def test_a_flood_of_noise_is_counted_and_a_little_of_it_recorded() -> None
     assert len(store.tx.kept_events) == MOST_NOISE + 2
 
 
+async def test_nobody_gets_more_room_by_naming_commands() -> None:
+    store, clock = Store(), Clock()
+    down = Downlink(store, cast(OutboxLoop, None), clock, lambda: SITE)
+    for number in range(2 * MOST_NOISE):
+        await down.on_unreadable(UnreadableCommand("this is not signed", f"c-{number}", Why.UNSIGNED))
+    assert len(store.tx.kept_events) == MOST_NOISE
+    assert len(store.tx.outgoing(0, 10 * MOST_NOISE)) <= 2 * MOST_NOISE  # each with its answer
+
+
 class Outbox:
     """What is told of acknowledgements."""
 
@@ -106,6 +115,36 @@ async def test_a_command_that_cannot_be_written_stays_with_the_broker(monkeypatc
     assert counted == {Why.FOREIGN: 1} and store.tx.uplink_order("c-1") is not None
 
 
+async def test_a_command_that_an_error_of_ours_stops_is_refused_and_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downlink, "PAUSE_S", 0.0)
+    store, counted = Store(), Counter[str | None]()
+
+    def prepare(tx: Tx, command: IncomingCommand) -> IncomingCommand:
+        if command.id == "c-1":
+            raise OverflowError("date value out of range")
+        return command
+
+    down = Downlink(
+        store, cast(OutboxLoop, None), Clock(), lambda: SITE, prepare=prepare, count=lambda verb, why: counted.update([why])
+    )
+    await down.on_command(GONE)
+    await down.on_command(replace(GONE, id="c-2", counter=2))
+    kept = store.tx.uplink_order("c-1")
+    assert kept is not None and (kept.state, kept.code) == ("refused", "not_permitted") and "error of this gateway" in kept.reason
+    assert counted == {Why.NOT_PERMITTED: 1, Why.FOREIGN: 1}
+
+
+async def test_one_that_cannot_even_be_refused_stays_with_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downlink, "PAUSE_S", 0.0)
+    store = Store()
+    with monkeypatch.context() as broken:
+        broken.setattr(store.tx, "add_uplink_order", lambda order: 1 // 0)
+        with pytest.raises(ConnectionError, match="could not be written down"):
+            await Downlink(store, cast(OutboxLoop, None), Clock(), lambda: SITE).on_command(GONE)
+    await Downlink(store, cast(OutboxLoop, None), Clock(), lambda: SITE).on_command(GONE)
+    assert store.tx.uplink_order("c-1") is not None
+
+
 async def test_another_content_under_a_known_id_is_counted_and_a_repeat_is_not() -> None:
     store, counted = Store(), Counter[str | None]()
     down = Downlink(store, cast(OutboxLoop, None), Clock(), lambda: SITE, count=lambda verb, why: counted.update([why]))
@@ -131,6 +170,6 @@ async def test_noise_while_the_disk_is_low_waits_for_nothing(monkeypatch: pytest
     store, counted = Store(), Counter[str | None]()
     store.low = True
     down = Downlink(store, cast(OutboxLoop, None), Clock(), lambda: SITE, count=lambda verb, why: counted.update([why]))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await down.on_unreadable(UnreadableCommand("this is not signed", None, Why.UNSIGNED))
     assert counted == {Why.UNSIGNED: 1} and not store.tx.kept_events

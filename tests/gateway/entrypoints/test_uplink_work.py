@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from gateway.domain.events import Topic
 from gateway.domain.jobs import ClockSeen
 from gateway.domain.meters import Meter
 from gateway.domain.uplink_orders import UplinkOrder
+from gateway.entrypoints import uplink_work
 from gateway.entrypoints.uplink_work import Done, UplinkWork
 from gateway.services.ports import Site, Tx
 from tests.gateway.services.house import meter
@@ -132,3 +134,40 @@ async def test_a_meter_that_no_line_reads_is_said_so() -> None:
     house.order("read", "m2")
     await house.work.turn()
     assert house.told() == [("refused", "no line reads meter m2")]
+
+
+async def test_an_order_that_an_error_of_ours_stops_is_refused_and_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+
+    async def do(order: UplinkOrder) -> Done:
+        if order.id == "archive-1":
+            raise KeyError("phase")
+        return Done()
+
+    monkeypatch.setattr(house, "do", do)
+    for verb in ("archive", "change_meter"):
+        house.order(verb)
+    await house.work.turn()
+    assert house.told() == [("done", None)]
+    await house.work.turn()
+    _, (broken, why) = house.told()
+    assert broken == "refused" and "error of this gateway" in why
+
+
+async def test_vouchers_that_wait_for_money_to_be_taken_hold_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    house, tried = House(), Counter[str]()
+
+    def again_of(tx: Tx, order: UplinkOrder, site: Site, now_ms: int) -> bool:
+        tried[str(order.arguments["bank"])] += 1
+        return order.arguments["bank"] == "east"
+
+    monkeypatch.setattr(uplink_work, "again_of", again_of)
+    house.order("topup")
+    first = house.tx.kept_uplink_orders.pop("topup-1")
+    for number in range(3 * uplink_work.MOST):
+        bank = ("north", "south", "east")[number % 3]
+        house.tx.add_uplink_order(replace(first, id=f"t-{number}", expires_ms=None, args=json.dumps({"bank": bank})))
+    house.order("archive")
+    await house.work.turn()
+    assert house.asked == ["archive-1"]
+    assert (tried["north"], tried["south"]) == (1, 1) and tried["east"] > 1

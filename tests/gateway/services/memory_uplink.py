@@ -44,7 +44,7 @@ class MemoryUplink:
         )
 
     def open_uplink_orders(self, limit: int) -> Sequence[UplinkOrder]:
-        return [order for order in self.kept_uplink_orders.values() if order.waits][:limit]
+        return sorted((o for o in self.kept_uplink_orders.values() if o.waits), key=lambda o: o.verb == "topup")[:limit]
 
     def uplink_orders(self, limit: int) -> Sequence[UplinkOrder]:
         return [*reversed(self.kept_uplink_orders.values())][:limit]

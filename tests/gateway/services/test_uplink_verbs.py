@@ -21,7 +21,7 @@ from gateway.services.approve import approve
 from gateway.services.money_held import HELD, save
 from gateway.services.ports import Site
 from gateway.services.receive_command import receive_command
-from gateway.services.stop_switch import stopped
+from gateway.services.stop_switch import stop_cuts, stopped
 from gateway.services.two_people import ACTS
 from gateway.services.uplink_due import again_of, expire_due
 from gateway.services.uplink_keys import ADD_KEY, ask_key, keep_filed, revoke_key
@@ -124,6 +124,18 @@ def test_protection_begins_at_once_and_ends_by_two_keys(tx: MemoryTx) -> None:
     assert results(tx, "p-2")[-1]["reason"] == "released by uplink:watch"
 
 
+@pytest.mark.parametrize("twin", [UplinkKey("twin", "x-other", holder="centre"), UplinkKey("twin", "x-centre", holder="other")])
+def test_one_holder_or_one_key_under_two_names_is_no_second_person(tx: MemoryTx, twin: UplinkKey) -> None:
+    tx.save_uplink_key(replace(twin, verbs=("*",)))
+    owned: dict[str, Json] = {"owner": "Dr Wang", "until_ms": T0 + 10**9}
+    assert receive_command(tx, command("p-1", "protect", 1, args=owned), SITE, T0).why is None
+    assert receive_command(tx, command("p-2", "unprotect", 2, args={"owner": "Dr Wang"}), SITE, T0).later
+    release = command("r-1", "release", 1, args={"id": "p-2"}, kid="twin")
+    assert receive_command(tx, release, SITE, T0).why is Why.NO_RIGHT
+    account = tx.account("A1")
+    assert account is not None and account.protected(T0)
+
+
 def test_what_waits_for_a_second_person_expires(tx: MemoryTx) -> None:
     receive_command(tx, command("p-1", "protect", 1, args={"owner": "x", "until_ms": T0 + 10**9}), SITE, T0)
     receive_command(tx, command("p-2", "unprotect", 2, args={"owner": "x"}), SITE, T0)
@@ -148,6 +160,38 @@ def test_stop_and_go(tx: MemoryTx) -> None:
     assert receive_command(tx, command("s-2", "go", 2), SITE, T0).why is None
     assert stopped(tx) is None
     assert "not stopped" in str(receive_command(tx, command("s-3", "go", 3), SITE, T0).refused)
+
+
+def test_a_go_that_a_later_stop_has_overtaken_does_not_end_it(tx: MemoryTx) -> None:
+    assert receive_command(tx, command("s-1", "stop", 4, issued_ms=T0 + 4), SITE, T0 + 9).why is None
+    for said in (
+        command("s-2", "go", 3, issued_ms=T0 + 5),
+        command("s-3", "go", 1, kid="watch", issued_ms=T0 + 3),
+    ):
+        done = receive_command(tx, said, SITE, T0 + 9)
+        assert done.why is Why.SUPERSEDED and "stop" in str(done.refused)
+    assert stopped(tx) == "as agreed (uplink:centre)"
+    kept = tx.uplink_order("s-2")
+    assert kept is not None and kept.state == CommandState.SUPERSEDED.value
+    assert receive_command(tx, command("s-4", "stop", 2, kid="watch", issued_ms=T0 + 6), SITE, T0 + 9).why is None
+    late = receive_command(tx, command("s-5", "go", 5, issued_ms=T0 + 5), SITE, T0 + 9)
+    assert late.refused == "cuts stay stopped: the key watch ordered a stop after it was issued"
+    assert receive_command(tx, command("s-6", "go", 6, issued_ms=T0 + 6), SITE, T0 + 9).why is None
+    assert stopped(tx) is None
+
+
+def test_a_late_stop_of_a_lower_counter_stops_and_moves_no_mark_back(tx: MemoryTx) -> None:
+    for ident, counter, at_ms in (("s-1", 9, T0 + 9), ("s-2", 3, T0 + 3)):
+        assert receive_command(tx, command(ident, "stop", counter, issued_ms=at_ms), SITE, T0 + 9).why is None
+    assert receive_command(tx, command("s-3", "go", 5, issued_ms=T0 + 10), SITE, T0 + 9).why is Why.SUPERSEDED
+    assert receive_command(tx, command("s-4", "go", 1, kid="watch", issued_ms=T0 + 5), SITE, T0 + 9).why is Why.SUPERSEDED
+    assert receive_command(tx, command("s-5", "go", 10, issued_ms=T0 + 9), SITE, T0 + 9).why is None
+
+
+def test_an_operators_stop_ends_by_a_go_whenever_that_was_issued(tx: MemoryTx) -> None:
+    stop_cuts(tx, "operator:ann", "fire", T0 + 9)
+    assert receive_command(tx, command("s-1", "go", 1, issued_ms=T0), SITE, T0 + 9).why is None
+    assert stopped(tx) is None
 
 
 def test_an_account_with_one_switch_stands_for_its_meter(tx: MemoryTx) -> None:

@@ -55,6 +55,12 @@ class UplinkContract:
             store.write_now(lambda tx: tx.save_uplink_order(waits))
         assert store.read_now(lambda tx: tx.open_uplink_orders(10)) == []
 
+    def test_vouchers_that_wait_stand_behind_all_other_orders(self, store: Store) -> None:
+        verbs = {"a": "topup", "b": "set_limit", "c": "topup", "d": "read"}
+        rows = [replace(ORDER, id=ident, counter=n, verb=verb) for n, (ident, verb) in enumerate(verbs.items(), 1)]
+        store.write_now(lambda tx: keep(tx, rows))
+        assert store.read_now(lambda tx: [order.id for order in tx.open_uplink_orders(3)]) == ["b", "d", "a"]
+
     def test_counters_are_remembered(self, store: Store) -> None:
         rows = [
             replace(ORDER, id="a", counter=2**62, verb="restore", state="ordered"),
