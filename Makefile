@@ -13,7 +13,7 @@ demo:  ## the whole loop on simulated meters, e.g. ARGS="--for 60 --json"
 	@scripts/install runtime
 	@exec $(bin)/wattgate demo $(ARGS)
 
-# Three workers for two cores: whole programs and lines in real time wait more than they work. Bytecode is kept, whatever the shell says:
+# Four workers for two cores: whole programs and lines in real time wait more than they work. Bytecode is kept, whatever the shell says:
 # without it every worker and every program compiles all of it anew.
 test: check  ## checks and all tests, e.g. ARGS=tests/protocols
 	@scripts/install mosquitto

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import gc
+import importlib
 import os
 import platform
 import shutil
 import signal
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,8 @@ settings.register_profile("wattgate", deadline=None, max_examples=EXAMPLES)  # a
 settings.register_profile("proof", deadline=None, max_examples=PROOF_EXAMPLES)
 settings.load_profile("wattgate")
 
-PROOF = Path(__file__).parent / "PROOF.md"
+TESTS = Path(__file__).parent
+PROOF = TESTS / "PROOF.md"
 PROOF_SCALE = 100
 """How much longer a proof runs than the everyday tests: what takes a second then takes minutes, and an hour in all is bearable."""
 
@@ -34,6 +37,9 @@ MEMORY_BYTES = 1 << 30
 
 FIRST = ("system", "simulation", "entrypoints")
 """Folders whose files take longest, in this order: a long file left to the end would run alone beside an idle core."""
+
+WAITING, ALL_BEGUN = ("system", "cli"), 0.8
+"""Folders whose files mostly wait, and the share of the other files beside which they are spread: what comes last is short."""
 
 SLOWEST_FILES = 15
 TOLD_FROM_S = 60
@@ -66,15 +72,36 @@ def _keep_in_memory() -> None:
     tempfile.tempdir = None  # as it was before somebody asked
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """What 15,000 tests are made of stays to the end: no garbage collection needs to walk through it."""
+    gc.disable()
+    try:
+        if (worker := getattr(session.config, "workerinput", None)) is not None:
+            _load_share(session.config.args, int(worker["workerid"].removeprefix("gw")), worker["workercount"])
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+def _load_share(folders: Sequence[str], number: int, workers: int) -> None:
+    """Each worker begins with files that the others come to later: in a new checkout one of them compiles each file, not all."""
+    for folder in folders:
+        for file in sorted(Path(folder).resolve().rglob("test_*.py"))[number::workers]:
+            with contextlib.suppress(Exception, pytest.skip.Exception):  # told where it is collected
+                importlib.import_module(".".join(file.relative_to(TESTS.parent).with_suffix("").parts))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first. Within a folder the order stays."""
+    """The longest files first, and beside those that wait always some that compute. Within a file the order stays."""
     items.sort(key=lambda item: next((n for n, folder in enumerate(FIRST) if folder in item.path.parts), len(FIRST)))
-
-
-def pytest_collection_finish() -> None:
-    """What 10,000 tests are made of stays to the end: no garbage collection needs to walk through it again."""
-    gc.collect()
-    gc.freeze()
+    files = dict.fromkeys(item.path for item in items)
+    waiting = [file for file in files if not set(WAITING).isdisjoint(file.parts)]
+    place = {file: n / len(files) for n, file in enumerate(files)}
+    place |= {file: ALL_BEGUN * n / len(waiting) for n, file in enumerate(waiting)}
+    items.sort(key=lambda item: place[item.path])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -164,12 +164,14 @@ class Demo:
 
     async def _start(self) -> None:
         try:
+            await self.broker.start()  # up in milliseconds; where its port is taken, nothing else is loaded in vain
             async with asyncio.TaskGroup() as group:
-                for part in (self.broker, self.sim, self.gateway, self.central):
+                for part in (self.sim, self.gateway, self.central):
                     group.create_task(part.start())
+        except BrokerFailed as failed:
+            raise Failure(str(failed)) from None
         except ExceptionGroup as failed:
-            first = failed.exceptions[0]
-            raise Failure(str(first)) if isinstance(first, BrokerFailed) else first from None
+            raise failed.exceptions[0] from None
 
     def _greet(self) -> None:
         token = (self.options.data / "operator.token").read_text().strip()

@@ -19,7 +19,7 @@ from firmware_sim.serve import Simulator
 from protocols.exchange import Done, Exchange, Send
 
 T = TypeVar("T")
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0  # some ms; on a machine with other work, far more
 
 
 @contextlib.asynccontextmanager
@@ -86,6 +86,6 @@ async def ask_pty(path: str, exchange: Exchange[T]) -> T:
 
 async def handle(url: str, path: str, body: object = None, method: str | None = None) -> tuple[int, object]:
     """(status, JSON) from the control handle."""
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         response = await http.request(method or ("GET" if body is None else "POST"), f"{url}/sim/v1/{path}", json=body)
     return response.status_code, response.json()

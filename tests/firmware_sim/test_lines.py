@@ -8,7 +8,6 @@ import json
 import os
 import pty
 import signal
-import socket
 import termios
 import tty
 
@@ -24,6 +23,7 @@ from protocols.exchange import Done
 from tests.firmware_sim.dlt645.bench import CUSTOMER
 from tests.firmware_sim.live import ask_pty, ask_tcp, child, handle, running
 from tests.firmware_sim.virtual import one_meter
+from tests.ports import free_port
 
 ADDRESS = "202611210001"
 QUICK = {"delay_ms": [5, 10], "tail_ms": 0}
@@ -53,7 +53,7 @@ async def ask_end(near: int, exchange):
     loop.add_reader(near, lambda: heard.put_nowait(os.read(near, 4096)))
     try:
         os.write(near, exchange.start())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 step = exchange.feed(await heard.get())
                 if isinstance(step, Done):
@@ -130,15 +130,14 @@ class Centre(asyncio.Protocol):
 
 async def test_a_modem_dials_in_registers_beats_and_carries_the_line(tmp_path, monkeypatch):
     monkeypatch.setattr("firmware_sim.line.DIAL_FIRST_S", 0.02)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    made = table("dial", port=port, registration="METER-1", heartbeat="hex:FE01", heartbeat_s=1)
+    port = free_port()
+    made = table("dial", port=port, registration="METER-1", heartbeat="hex:FE01", heartbeat_s=2)
     async with running(made, tmp_path) as simulator:
         assert simulator.ready()["lines"] == [{"id": "a", "dials": f"127.0.0.1:{port}"}] and not simulator.endpoints["a"].connected
         await asyncio.sleep(0.05)  # nobody is there yet
         calls = asyncio.Queue()
         server = await asyncio.get_running_loop().create_server(lambda: Centre(calls), "127.0.0.1", port)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             call = await calls.get()
             assert await call.heard.get() == b"METER-1"
             question = Read(ADDRESS, "00010000")
@@ -244,7 +243,7 @@ async def test_a_pty_can_be_strict_about_the_masters_speed(tmp_path, strict, spe
         settings[4] = settings[5] = getattr(termios, f"B{speed}")
         termios.tcsetattr(device, termios.TCSANOW, settings)
         try:
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(60 if answers else 0.5):
                 await ask_pty(str(tmp_path / "line-a"), Read(ADDRESS, "00010000"))
             assert answers
         except TimeoutError:

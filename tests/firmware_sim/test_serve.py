@@ -79,11 +79,11 @@ async def test_transactions_sent_together_are_answered_one_after_another(tmp_pat
     async with running(modbus_table(), tmp_path) as simulator:
         reader, writer = await asyncio.open_connection("127.0.0.1", simulator.endpoints["a"].port)
         writer.write(b"".join(ReadRegisters(2, 3, 0, 2, "tcp", number).start() for number in range(5)))
-        answers = await asyncio.wait_for(reader.readexactly(5 * 13), 2)
+        answers = await asyncio.wait_for(reader.readexactly(5 * 13), 60)
         assert [answers[at + 1] for at in range(0, 65, 13)] == [0, 1, 2, 3, 4]
         writer.write(b"".join(ReadRegisters(2, 3, 0, 2, "tcp", number).start() for number in range(40)))
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):  # more than a server has to keep
-            await asyncio.wait_for(reader.readexactly(40 * 13), 2)
+            await asyncio.wait_for(reader.readexactly(40 * 13), 60)
         writer.close()
 
 
@@ -110,7 +110,7 @@ async def test_a_signal_ends_it_cleanly(tmp_path, number):
         writer.write(b"GET /sim/v1/meters HTTP/1.1\r\n\r\n")
         await reader.readline()  # a connection that is kept open
         process.send_signal(number)
-        assert await asyncio.wait_for(process.wait(), 2) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
         assert (await process.stderr.read()) == b""
         writer.close()
     assert "line" not in os.listdir(tmp_path)

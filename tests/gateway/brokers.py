@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
 from gateway.adapters.broker import BundledBroker
 from gateway.adapters.mqtt_link import Broker
+from tests.ports import free_port as free_port
 
-READY_S = 10
+READY_S = 120  # some ms; on a machine with other work, far more
 
 MOSQUITTO = """
 listener {port} 127.0.0.1
@@ -24,13 +24,6 @@ max_queued_messages 100000
 max_inflight_messages 100
 set_tcp_nodelay true
 """
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RealBroker(Protocol):

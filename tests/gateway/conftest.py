@@ -10,11 +10,14 @@ import pytest
 
 from protocols.uplink import messages
 from tests import programs
+from tests.kept_types import keep_types
 from tests.stores import quickly_made
 
 
 def pytest_configure(config: pytest.Config) -> None:
     programs.anew = bool(config.getoption("proof"))
+    if not programs.anew:
+        keep_types()
 
 
 @pytest.fixture(autouse=True)

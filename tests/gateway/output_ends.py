@@ -33,7 +33,7 @@ from tests.gateway.uplink_ends import SystemClock, end
 
 T = TypeVar("T")
 Profile = HomeAssistant | Sparkplug | ThingsBoard
-WITHIN_S = 20
+WITHIN_S = 120  # a second or two; on a machine with other work, far more
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Watcher:
 @contextlib.asynccontextmanager
 async def watching(broker: Broker, *filters: str) -> AsyncIterator[Watcher]:
     """Another client, which sees the retain flag only of what was retained before."""
-    async with Client(broker.host, broker.port, protocol=ProtocolVersion.V311, timeout=10) as client:
+    async with Client(broker.host, broker.port, protocol=ProtocolVersion.V311, timeout=60) as client:
         watcher = Watcher(client)
         for topic in filters or ("#",):
             await client.subscribe(topic, qos=1)

@@ -143,6 +143,7 @@ async def test_the_two_words_of_a_prepaid_relay_arrive_in_their_server() -> None
             assert switch.told(block.value) is closed
 
 
+NOBODY = 99
 QUICK = {"delay_ms": [0, 1], "tail_ms": 0}
 STILL = {"load": {"power_w": 0}, "contact_ms": [1, 2]}
 STREET = {
@@ -174,7 +175,8 @@ class Mbpoll:
         """The values that it prints; what it says was wrong; or nothing for a write that was taken."""
         options, place = self._where[line]
         asked = [] if write else ["-c", str(count)]
-        words = ["-a", str(unit), "-0", "-B", "-1", "-o", "0.5", "-t", kind, "-r", str(first), *asked, place, *map(str, write)]
+        within_s = "0.5" if unit == NOBODY else "10"
+        words = ["-a", str(unit), "-0", "-B", "-1", "-o", within_s, "-t", kind, "-r", str(first), *asked, place, *map(str, write)]
         process = await asyncio.create_subprocess_exec(
             self._program, *options, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
@@ -196,7 +198,7 @@ async def test_mbpoll_reads_our_meters(mbpoll: Mbpoll) -> None:
     assert await mbpoll("rtu", 6, "4:int", 0) == ["700"]
     assert await mbpoll("net", 1, "3", 1) == "Read input register failed: Illegal data address"
     assert await mbpoll("rtu", 6, "4", 0x0E) == "Read output (holding) register failed: Illegal data address"
-    assert await mbpoll("rtu", 99, "4", 0) == "Read output (holding) register failed: Connection timed out"
+    assert await mbpoll("rtu", NOBODY, "4", 0) == "Read output (holding) register failed: Connection timed out"
 
 
 async def test_mbpoll_orders_our_relays(mbpoll: Mbpoll) -> None:

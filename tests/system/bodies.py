@@ -262,7 +262,7 @@ class _Storm:
         """Every meter is read, and every command carried out."""
         for name in STREET:
             await self.poll(name)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(180):
             while commands := await self.store.read(lambda tx: tx.open_commands()):
                 for command in commands:
                     await self.forward(command)

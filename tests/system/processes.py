@@ -7,9 +7,7 @@ import contextlib
 import inspect
 import json
 import os
-import random
 import signal
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +16,13 @@ from typing import BinaryIO, TypeVar, cast, overload
 import pytest
 
 from tests import programs
+from tests.ports import free_port as free_port
 
 T = TypeVar("T")
 
-READY_S = 30  # a start takes 1 to 2 s; on a machine that does other things besides, some more
-ENDS_S = 60  # the longest verb that is run here waits for a welded relay
+READY_S = 180  # a start takes 1 to 2 s; on a machine that does other things besides, far more
+ENDS_S = 240  # `wattgate cut` itself waits up to 90 s for its proof
 LOOK_S = 0.05
-FIRST_PORT, LAST_PORT = 10_000, 32_000  # below those of outgoing connections, which would take a port during a restart
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody has, and that no outgoing connection will get."""
-    for port in random.SystemRandom().sample(range(FIRST_PORT, LAST_PORT), 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    pytest.fail("no port is free")
 
 
 class Process:

@@ -19,11 +19,12 @@ from tests.gateway.centre_keys import Signer
 from tests.system.line_tap import LineTap
 from tests.system.processes import Process, free_port, until
 from tests.system.shifted import set_clock
+from tests.system.stand import ANSWERS_S
 
 ROOT = "wattgate/v1/G1"
 COMMAND = f"{ROOT}/down/command"
 ACK_S = 0.25
-UP_S, SEEN_S = 60.0, 60.0
+UP_S, SEEN_S = 180.0, 180.0
 METRIC = "wattgate_commands_refused_total"
 READS = frozenset({0x11, 0x12})
 
@@ -126,13 +127,13 @@ class RelayStand:
         self.sim = Process("simulator", "firmware_sim", folder / "sim.toml", "--control", control, folder=folder)
         run = ("tests.system.shifted", self.clock, "run", "-c", self.config, "--ready")
         self.gateway = Process("gateway", *run, folder=folder)
-        self._api = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self._http}", timeout=10, trust_env=False)
-        self._handle = httpx2.AsyncClient(base_url=f"http://{control}/sim/v1/", timeout=30, trust_env=False)
+        self._api = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self._http}", timeout=ANSWERS_S, trust_env=False)
+        self._handle = httpx2.AsyncClient(base_url=f"http://{control}/sim/v1/", timeout=ANSWERS_S, trust_env=False)
 
     @contextlib.asynccontextmanager
     async def running(self, centre: Signer | None) -> AsyncIterator[Watcher]:
         """Broker, simulator and taps; the gateway is started by the test. centre: who acknowledges, if anybody."""
-        async with running(self.broker), aiomqtt.Client("127.0.0.1", self.broker.port) as client:
+        async with running(self.broker), aiomqtt.Client("127.0.0.1", self.broker.port, timeout=ANSWERS_S) as client:
             client.pending_calls_threshold = 1000
             watcher = Watcher(client, centre)
             await client.subscribe(f"{ROOT}/up/#", qos=1)

@@ -109,6 +109,13 @@ class Shipped:
         shutil.rmtree(self.folder / "data")
         (self.folder / "data").mkdir()
 
+    def saved(self) -> tuple[int, ...]:
+        """Another one each time that it has written its disk."""
+        with contextlib.suppress(FileNotFoundError):
+            file = (self.folder / "data" / "mosquitto.db").stat()
+            return file.st_ino, file.st_size, file.st_mtime_ns
+        return ()
+
     def said(self) -> str:
         return (self.folder / "broker.log").read_text()
 
@@ -116,4 +123,4 @@ class Shipped:
 def stranger(port: int, ca: Path) -> ssl.SSLSocket:
     """A TLS connection without a certificate of its own."""
     context = ssl.create_default_context(cafile=str(ca))
-    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 5), server_hostname="localhost")
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 60), server_hostname="localhost")

@@ -18,6 +18,7 @@ from tests.system.processes import Process, free_port
 
 PRICE = Decimal("0.617")
 SIM_SPEED = 300
+ANSWERS_S = 60  # some ms; on a machine with other work, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class Stand:
         self.central = Process("central", "gateway", "central", "-c", folder / "central.toml", "--ready", folder=folder)
         self.broker = BundledBroker(folder / "broker", self.mqtt_port)
         self.url = f"http://127.0.0.1:{self.http_port}"
-        self._api = httpx2.AsyncClient(base_url=self.url, timeout=10, trust_env=False)
-        self._handle = httpx2.AsyncClient(base_url=f"http://{control}/sim/v1/", timeout=10, trust_env=False)
+        self._api = httpx2.AsyncClient(base_url=self.url, timeout=ANSWERS_S, trust_env=False)
+        self._handle = httpx2.AsyncClient(base_url=f"http://{control}/sim/v1/", timeout=ANSWERS_S, trust_env=False)
 
     async def close(self) -> None:
         """Ends what runs and lets go of the connections."""

@@ -13,6 +13,7 @@ import httpx2
 
 from tests.system.processes import Process, free_port, wattgate
 from tests.system.proofs import credited, finding, rows
+from tests.system.stand import ANSWERS_S
 
 CONFIG = """
 [gateway]
@@ -48,7 +49,7 @@ class Town:
         self.folder, self.config, self.data = folder, folder / "gateway.toml", folder / "data"
         self.config.write_text(CONFIG.format(port=port))
         self.gateway = Process("gateway", "gateway", "run", "-c", self.config, "--ready", folder=folder)
-        self.http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False)
+        self.http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=ANSWERS_S, trust_env=False)
         self.today = datetime.now(UTC).date()
 
     async def pay(self, serial: str, amount: str = "5.00") -> tuple[int, Any]:

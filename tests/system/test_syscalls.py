@@ -91,7 +91,7 @@ def traced(forks: Forks, data: Path, out: Path, *options: str, all_files: bool =
             pytest.skip(f"this machine does not let strace look at a process: {heard.strip()}")
         forks.go()
         said, code = forks.ended()
-        strace.wait(30)
+        strace.wait(240)
     return Told.of(said), code
 
 

@@ -40,7 +40,7 @@ async def there(
     session = MqttSession(broker, name, filters=filters, on_arrival=take, rng=random.Random(1))
     task = asyncio.create_task(session.run())
     try:
-        await asyncio.wait_for(session.connected.wait(), 20)
+        await asyncio.wait_for(session.connected.wait(), 100)
         yield session
     finally:
         await end(task)

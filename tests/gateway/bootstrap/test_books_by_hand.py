@@ -14,7 +14,7 @@ HEADER = "serial,account,amount,currency,type,original_serial,paid_at,channel,in
 
 
 def at(site_url: str) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=site_url + "/bank/v1", trust_env=False)
+    return httpx2.AsyncClient(base_url=site_url + "/bank/v1", trust_env=False, timeout=60)
 
 
 async def test_a_second_person_agrees_where_no_gateway_runs(site_of: MakeSite) -> None:

@@ -32,7 +32,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 async def health(gateway: Gateway) -> tuple[int, dict[str, list[str]]]:
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=60) as client:
         answer = await client.get(f"{gateway.listener.url}/healthz")
     return answer.status_code, answer.json()
 
@@ -67,4 +67,4 @@ async def _says_so(gateway: Gateway) -> None:
     day = date(2026, 11, 21)
     payment = TopUp(PaymentIdentity("b", "i", "", "s"), "a", 1, "CNY", datetime(2026, 11, 21, tzinfo=UTC), day, day)
     with pytest.raises(DiskLow):
-        await asyncio.wait_for(gateway.topup(payment), 5)
+        await asyncio.wait_for(gateway.topup(payment), 60)

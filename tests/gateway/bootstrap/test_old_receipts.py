@@ -57,7 +57,7 @@ def back_to(revision: str, data: Path) -> None:
 
 async def booked_long_ago(site: Site) -> dict[str, object]:
     """A payment of a gateway of that time; its answer."""
-    async with site.running() as gateway, httpx2.AsyncClient(base_url=gateway.listener.url, trust_env=False) as bank:
+    async with site.running() as gateway, httpx2.AsyncClient(base_url=gateway.listener.url, trust_env=False, timeout=60) as bank:
         first = await bank.post(TOPUPS, json=paid())
         assert first.status_code == 201
     back_to("0009", site.folder / "data")
@@ -87,10 +87,10 @@ async def test_the_first_answer_signs_it_and_all_others_are_the_same(site_of: Ma
     site = site_of(1, 1)
     site.plan.accounts = {"m0-0": "A"}
     then = await booked_long_ago(site)
-    async with site.running() as gateway, httpx2.AsyncClient(base_url=gateway.listener.url, trust_env=False) as bank:
+    async with site.running() as gateway, httpx2.AsyncClient(base_url=gateway.listener.url, trust_env=False, timeout=60) as bank:
         first = await asked(bank)
         assert (first.status_code, first.json()["receipt"]) == (200, then["receipt"])
         assert first.json()["receipt_jws"] == then["receipt_jws"], "the same bytes under the same key: nothing of it is random"
     rotate(site.folder / "data")
-    async with site.running() as gateway, httpx2.AsyncClient(base_url=gateway.listener.url, trust_env=False) as bank:
+    async with site.running() as gateway, httpx2.AsyncClient(base_url=gateway.listener.url, trust_env=False, timeout=60) as bank:
         assert json.loads((await query(bank)).content)["receipt_jws"] == first.json()["receipt_jws"]

@@ -116,7 +116,7 @@ async def test_an_output_whose_broker_is_away_goes_all_the_same(site_of: MakeSit
     fill(site, table(broker, "homeassistant"), '[[output]]\nkind = "sparkplug"\nhost = "127.0.0.1"\nport = 1\n')
     async with site.running() as gateway:
         fill(site, table(broker, "homeassistant"))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(100):
             assert await gateway.reload() == Changes(outputs=Parts(removed=("sparkplug",)))
 
 
@@ -145,12 +145,13 @@ async def test_what_metrics_and_the_page_tell_of_outputs(site_of: MakeSite, brok
         await watcher.say(f"{HA}/m0-0/relay/set", b"OFF")
         await watcher.say(f"{HA}/m0-0/relay/set", b"perhaps")
         token = (site.folder / "data" / "operator.token").read_text().strip()
-        async with httpx2.AsyncClient(base_url=gateway.listener.url, headers={"authorization": f"Bearer {token}"}) as client:
+        bearer = {"authorization": f"Bearer {token}"}
+        async with httpx2.AsyncClient(base_url=gateway.listener.url, timeout=60, headers=bearer) as client:
             text = ""
 
             async def shown(line: str) -> None:
                 nonlocal text
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(100):
                     while line not in text:
                         text = (await client.get("/metrics")).text
                         await asyncio.sleep(0.05)

@@ -110,7 +110,7 @@ async def test_health_says_why_cuts_are_held_and_any_call_of_a_bank_is_its_heart
     site = site_of(1, 1)
     site.plan.tail = BANK
     async with site.running() as gateway:
-        async with httpx2.AsyncClient(base_url=gateway.listener.url, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=gateway.listener.url, trust_env=False, timeout=60) as http:
             holds = (await http.get("/healthz")).json()["holds"]
             assert "the clock is not trusted: no cut (F3): ntp: the kernel says that no time server keeps the clock" in holds
             assert "no way to top up is alive: no cut for debt (F2): bank: it was never heard" in holds

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests import programs
 
 ROOT = Path(__file__).resolve().parents[3]
-ENDS_S = 90.0  # some verbs wait for several silent addresses
+ENDS_S = 240.0  # some verbs wait for several silent addresses
 SIM = """
 [sim]
 seed = 5
@@ -29,7 +29,7 @@ id = "pty"
 kind = "pty"
 path = "bus"
 baud = 19200
-delay_ms = [20, 200]
+delay_ms = [20, 60]
 tail_ms = 0
 [[line]]
 id = "rtu"
@@ -129,7 +129,7 @@ def simulated(folder: Path) -> Iterator[SimulatedLines]:
         )
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(100)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

@@ -124,10 +124,10 @@ def running(street: SimulatedLines) -> Iterator[Settings]:
         begun.set()
         await gateway.run(stop)
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),), daemon=True)
     thread.start()
-    assert begun.wait(10)
-    with httpx2.Client(base_url=f"http://{settings.http.listen}", trust_env=False) as http:
+    assert begun.wait(60)
+    with httpx2.Client(base_url=f"http://{settings.http.listen}", trust_env=False, timeout=60) as http:
         assert http.get("/healthz").status_code in (200, 503)
     yield settings
     loop.call_soon_threadsafe(stop.set)
@@ -215,7 +215,7 @@ def test_what_needs_the_line_alone_says_so(running: Settings, here: Here) -> Non
 def test_nothing_but_a_read_of_a_line_goes_through(
     running: Settings, token: str, line: str, body: dict[str, object], status: int, said: str
 ) -> None:
-    with httpx2.Client(base_url=f"http://{running.http.listen}", trust_env=False) as http:
+    with httpx2.Client(base_url=f"http://{running.http.listen}", trust_env=False, timeout=60) as http:
         path = f"/api/v1/lines/{line}/exchange"
         assert http.post(path, json=body).status_code == 401
         answer = http.post(path, json=body, headers={"authorization": f"Bearer {token}"})

@@ -33,6 +33,7 @@ def story(here: Here) -> None:
 
     here("keys", "add", "centre-1", "--public", "A" * 43, "--verb", "explode").refused("verbs")
     here("keys", "add", "centre-1", "--public", x).refused("without verbs")
+    here("keys", "add", "centre-1", "--public", x[:-1] + "p", "--verb", "cut").refused("public")
     asked = here("keys", "add", "centre-1", "--public", x, "--verb", "cut", "--meter", "bus-1-*", "--most-topup", "500.00")
     assert asked.code == 0 and "waits for a second person" in asked.out, asked
     ident = shown(asked)[0].partition(":")[0]

@@ -59,7 +59,7 @@ profile = "dlt645-single"
 """
 
 Here = Callable[..., Ran]
-WITHIN_S = 20.0
+WITHIN_S = 100.0
 
 
 @pytest.fixture(scope="module")
@@ -109,19 +109,19 @@ def running(street: SimulatedLines) -> Iterator[Settings]:
         begun.set()
         await gateway.run(stop)
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),), daemon=True)
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(WITHIN_S)
     yield settings
     loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
+    thread.join(WITHIN_S)
     loop.close()
     assert not thread.is_alive()
 
 
 def told(street: SimulatedLines, settings: Settings, path: str) -> list[dict[str, object]]:
     token = (street.folder / "running" / "operator.token").read_text().strip()
-    with httpx2.Client(base_url=f"http://{settings.http.listen}", trust_env=False) as http:
+    with httpx2.Client(base_url=f"http://{settings.http.listen}", trust_env=False, timeout=60) as http:
         found: list[dict[str, object]] = http.get(path, headers={"authorization": f"Bearer {token}"}).json()
     return found
 

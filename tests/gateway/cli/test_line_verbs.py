@@ -13,15 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapters.lines import late
 from gateway.cli import app
+from gateway.settings import load
 from tests.gateway.adapters.crypto_peer import crypto_peer
 from tests.gateway.cli.street import ROOT, Ran, SimulatedLines, simulated, wattgate
+from tests.ports import free_port
 
 METER = "202611210001"
 CONFIG = """
 [gateway]
 id = "G1"
 passwords = "passwords.toml"
+[http]
+listen = "127.0.0.1:{http}"
 [[line]]
 id = "bus"
 kind = "tcp"
@@ -52,7 +57,8 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedLines]
     with simulated(folder) as lines:
         host, port = lines.tcp.removeprefix("tcp:").split(":")
         net_host, net_port = lines.net.removeprefix("modbus-tcp:").split(":")
-        (folder / "gateway.toml").write_text(CONFIG.format(host=host, port=port, net_host=net_host, net_port=net_port))
+        where = {"http": free_port(), "host": host, "port": port, "net_host": net_host, "net_port": net_port}
+        (folder / "gateway.toml").write_text(CONFIG.format(**where))
         (folder / "passwords.toml").write_text('[control]\npassword = "123456"\nlevel = 2\n')
         (folder / "passwords.toml").chmod(0o600)
         yield lines
@@ -104,10 +110,13 @@ def test_read_a_configured_meter_by_its_name(street: SimulatedLines, here: Here)
     assert ran.code == 0 and "voltage_a" in ran.out
 
 
-def test_what_a_meter_refuses_is_said_and_the_rest_is_read(street: SimulatedLines, here: Here) -> None:
+def test_what_a_meter_refuses_is_said_and_the_rest_is_read(
+    street: SimulatedLines, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran = here("read", "--line", street.tcp, "--address", METER, "FFFFFFFF", "energy_import")
     assert "energy_import" in ran.out
     ran.refused("FFFFFFFF", "no requested data")
+    monkeypatch.setattr(late, "LATEST_MS", 1000)  # nobody is there to answer later
     here("read", "--line", street.tcp, "--address", "7", "energy_import").refused("energy_import: no answer")
 
 
@@ -165,8 +174,9 @@ def test_where_a_gateway_has_the_line_one_sentence_says_so(street: SimulatedLine
     )  # fmt: skip
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        address = load(street.folder / "gateway.toml").http.listen
         for verb in (["read", "m1"], ["scan", "bus"], ["doctor", "bus"]):
-            here(*verb, "-c", "gateway.toml").refused(f"process {holder.pid}", "no gateway answers at http://127.0.0.1:8080")
+            here(*verb, "-c", "gateway.toml").refused(f"process {holder.pid}", f"no gateway answers at http://{address}")
         for verb in (["bench", "meter", "bus", METER], ["capture", "--line", "bus", "-o", "y"]):
             here(*verb, "-c", "gateway.toml").refused("a gateway has this line", f"process {holder.pid}")
         assert here("read", "--line", street.tcp, "--address", METER).code == 0, "without its configuration"
@@ -184,7 +194,7 @@ def test_a_port_that_another_program_has_is_one_sentence(street: SimulatedLines,
 
 @pytest.mark.system
 def test_scan_finds_colliding_meters(street: SimulatedLines) -> None:
-    ran = street.wattgate("scan", street.pty, "--dialect", "2007", "--patience", 250, "--json")
+    ran = street.wattgate("scan", street.pty, "--dialect", "2007", "--patience", 150, "--json")
     assert ran.code == 0, ran
     found = [json.loads(line) for line in ran.out.splitlines()]
     assert [(row["address"], row["protocol"], row["confirmed"]) for row in found] == [
@@ -209,7 +219,7 @@ def test_doctor_says_what_is_wrong(street: SimulatedLines) -> None:
 
 def test_what_is_captured_can_be_replayed_compared_and_served(street: SimulatedLines) -> None:
     ran = street.wattgate(
-        "capture", "--line", street.tcp, "--baud", 9600, "--for", 2, "-o", "bus.jsonl",
+        "capture", "--line", street.tcp, "--baud", 9600, "--for", 1, "-o", "bus.jsonl",
         "--address", METER, "--di", "energy_import", "--di", "02010100", "--every", "0.2",
     )  # fmt: skip
     assert ran.code == 0 and "reads answered, 0 not" in ran.out, ran
@@ -238,7 +248,7 @@ def _serve(street: SimulatedLines, where: str) -> None:
         assert ran.code == 0 and "energy_import  42." in ran.out, ran
     finally:
         server.send_signal(2)
-        _, said = server.communicate(timeout=10)
+        _, said = server.communicate(timeout=100)
     assert "questions heard" in said and "Traceback" not in said, said
 
 
@@ -248,7 +258,7 @@ def test_capture_only_listens_unless_told(street: SimulatedLines) -> None:
     assert len((street.folder / "quiet.jsonl").read_text().splitlines()) == 1
 
 
-def test_bench_writes_a_report_and_never_over_one(street: SimulatedLines) -> None:
+def test_bench_writes_a_report_and_never_over_one(street: SimulatedLines, proof_scale: int) -> None:
     words = ["bench", "meter", street.tcp, METER, "--baud", 9600, "--report", "rep", "--by", "Li Wei", "--note", "first"]
     only = [word for name in ("link.read", "link.checksum", "time.td", "control.cut") for word in ("--only", name)]
     ran = street.wattgate(*words, *only, "--passwords", "passwords.toml")
@@ -259,7 +269,7 @@ def test_bench_writes_a_report_and_never_over_one(street: SimulatedLines) -> Non
     td = next(case for case in found["cases"] if case["id"] == "time.td")
     low, high = (next(f["value"] for f in td["figures"] if f["name"] == f"Td {name}") for name in ("least", "most"))
     slack = td["figures"][0]["uncertainty"] + 5
-    assert 20 - slack <= low <= high <= 60 + slack, td
+    assert 20 - slack <= low <= high and (proof_scale == 1 or high <= 60 + slack), td
     page = (street.folder / "rep" / "report.html").read_text()
     assert "Li Wei" in page and "Signature" in page and "Td most" in page
     street.wattgate(*words, *only).refused("holds a report already", code=2)

@@ -78,12 +78,12 @@ def running(folder: Path) -> Iterator[str]:
         begun.set()
         await gateway.run(stop)
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),), daemon=True)
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(100)
     yield f"http://{settings.http.listen}"
     loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
+    thread.join(100)
     loop.close()
     assert not thread.is_alive()
 
@@ -137,7 +137,7 @@ ACTS = [("user_added", "li"), ("user_added", "wang"), ("user_token", "li"), ("us
 
 def test_beside_a_running_gateway(here: Here, running: str, folder: Path) -> None:
     token = story(here)
-    with httpx2.Client(base_url=running, trust_env=False, headers={"authorization": f"Bearer {token}"}) as http:
+    with httpx2.Client(base_url=running, trust_env=False, timeout=60, headers={"authorization": f"Bearer {token}"}) as http:
         assert http.get("/api/v1/users").status_code == 200, "at once, without a restart"
     here("users", "revoke", "operator").refused("operator is the last admin")
     (chief,) = shown(here("users", "add", "chief", "--role", "admin"))

@@ -457,7 +457,7 @@ def test_a_year_of_quarter_hours_is_priced_in_a_blink() -> None:
     points = [(begin + number * quarter, number * 150) for number in range(35_041)]
     began = time.process_time()
     series = price_series(priced, Terms(), points)
-    assert time.process_time() - began < 0.3
+    assert time.process_time() - began < 10  # some 0.1 s; compared with each other point it would be a quarter of an hour
     peak, valley = 365 * 64 * 150, 365 * 32 * 150
     assert series.micro == (peak * 617_000 + valley * 307_000) // 1_000 + 1_680_000 * 50 + (35_040 * 150 - 4_800_000) * 300
     assert len(series.uses) == 13

@@ -240,15 +240,20 @@ class LooksFirst(Port):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
+        self.looking: Counter[str] = Counter()
         self.looked: Counter[str] = Counter()
 
     async def pay(self, serial: str, to: str, micro: int, currency: str = "CNY") -> str:
         identity = PaymentIdentity("bank", "", "", serial)
-        if await self.store.read(lambda tx: tx.payment(identity)) is not None:
+        self.looking[serial] += 1
+        known = await self.store.read(lambda tx: tx.payment(identity))
+        self.looking[serial] -= 1
+        if known is not None:
             return await super().pay(serial, to, micro, currency)
         others = self.looked[serial]
         self.looked[serial] += 1
-        await asyncio.sleep(0.02)  # whoever comes at the same time has looked by then
+        while self.looking[serial]:  # noqa: ASYNC110 - whoever comes at the same time has looked by then
+            await asyncio.sleep(0.001)
         return await super().pay(f"{serial}.{others}" if others else serial, to, micro, currency)
 
 

@@ -17,7 +17,7 @@ from protocols.modbus.master import ReadBits, ReadRegisters, WriteCoil, WriteReg
 from protocols.modbus.slave import Request, TcpSlave, answer, exception
 
 T = TypeVar("T")
-PATIENCE_S = 5  # loopback answers in milliseconds; a busy machine may need more
+PATIENCE_S = 60  # loopback answers in milliseconds; a busy machine may need more
 
 
 @pytest.fixture

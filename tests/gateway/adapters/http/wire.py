@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-HEARD_WITHIN_S = 30.0
+HEARD_WITHIN_S = 100.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def http_provider() -> Iterator[HttpProvider]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             provider.got.append((body, dict(self.headers)))
-            provider.hold.wait(30)
+            provider.hold.wait(600)
             status = provider.statuses.pop(0) if len(provider.statuses) > 1 else provider.statuses[0]
             self.send_response(status)
             self.end_headers()

@@ -106,10 +106,10 @@ async def test_a_provider_that_is_down_is_asked_again_later(texts: Texts) -> Non
 
 async def test_a_provider_that_hangs_holds_nothing_up(http: HttpProvider, texts: Texts) -> None:
     http.hold.clear()
-    post = ApprisePost("sms", http.url + "&rto=30", texts, Terms(timeout_s=0.1))
+    post = ApprisePost("sms", http.url + "&rto=300", texts, Terms(timeout_s=0.1))
     began = time.monotonic()
     verdicts = [await post.send(NOTICE, "en") for _ in range(MOST_HUNG + 2)]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 60
     assert verdicts[:MOST_HUNG] == [Verdict(Answer.LATER, "no answer within 0.1 s")] * MOST_HUNG
     assert verdicts[MOST_HUNG:] == [Verdict(Answer.LATER, f"{MOST_HUNG} earlier tries of this channel hang")] * 2
     http.hold.set()

@@ -48,6 +48,9 @@ def test_a_backup_is_one_moment_of_the_store_while_it_is_written_to(sqlite_file:
         writer.start()
         with Store.open(str(sqlite_file), read_only=True) as beside:
             manifest = write_backup(beside.database, out, version="1", made_ms=1000)
+        then = written
+        while written == then and writer.is_alive():  # it goes on behind the copy, however late
+            threading.Event().wait(0.001)
         done.set()
         writer.join()
         epoch = store.read_now(lambda tx: tx.meta("epoch"))
