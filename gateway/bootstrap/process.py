@@ -60,7 +60,7 @@ from gateway.bootstrap.filings import Merged, Stored, merge
 from gateway.bootstrap.guests import hang_tools
 from gateway.bootstrap.imports import Imports
 from gateway.bootstrap.iso8583 import certificate_days as iso8583_days
-from gateway.bootstrap.iso8583 import days_of, keys_sent, listeners
+from gateway.bootstrap.iso8583 import days_of, keys_sent, keys_unsure, listeners
 from gateway.bootstrap.life import Life, standing
 from gateway.bootstrap.limits import limit_cases
 from gateway.bootstrap.lines import BuiltLine, build_lines
@@ -170,6 +170,7 @@ class Gateway:
             self.bank_listener = bank_listener(self.settings, folder, self._bank_application)
             if self.bank_listener is not None:
                 self._open.callback(self.bank_listener.close)
+            self.vitals.turned_away = lambda: {each.name: each.turned_away for each in self._listeners()}
             if (tls := bank_tls(self.settings, folder)) is not None:
                 self.vitals.watch_certificates(lambda: tls.days_left(self.clock.now_ms()))
             self.iso8583 = self._iso8583()
@@ -418,7 +419,7 @@ class Gateway:
         app.include_router(NoticesApi(notice_cases(self.write, self.clock.now_ms), self.read, auth, self.clock.now_ms).router())
         app.include_router(page_router())
         host, _, port = http.listen.rpartition(":")
-        return Listener(app, host.strip("[]"), int(port), before_stop=stream.close)
+        return Listener(app, host.strip("[]"), int(port), before_stop=stream.close, name="operator")
 
     def _bank_application(self) -> FastAPI:
         app = new_application("wattgate for banks", __version__)
@@ -439,7 +440,8 @@ class Gateway:
         days = self.store.read_now(lambda tx: days_of(tx, self.settings))
         keys = self.store.read_now(lambda tx: keys_sent(tx, self.settings))
         heard = partial(self.trust.hear, PathKind.BANK)
-        found = listeners(self, self.settings, self.folder, self.clock.now_ms, heard, days, keys)
+        unsure = self.store.read_now(lambda tx: keys_unsure(tx, self.settings))
+        found = listeners(self, self.settings, self.folder, self.clock.now_ms, heard, days, keys, unsure)
         self.vitals.partners = lambda: [each.status() for each in found]
         self.vitals.watch_certificates(partial(iso8583_days, self.settings, self.folder, self.clock.now_ms))
         for each in found:
