@@ -88,7 +88,7 @@ def examine_limits(settings: Settings, owned: Mapping[str | None, Sequence[Meter
     calendars = {calendar.id for calendar in settings.no_cut_calendar}
     for account in settings.account:
         limit = limit_of(account.limit, settings.load_policy)
-        if limit is None:
+        if limit is None or account.closed:
             continue
         meters = owned.get(account.id, ())
         wrong = [*seen_too_late(limit, meters, rounds, settings.live().instant_s), *nothing_to_cut(limit, meters)]

@@ -22,11 +22,12 @@ LOOK_S = 0.02
 
 @dataclass
 class Plan:
-    """What stands in the file. meters: line -> addresses by id."""
+    """What stands in the file. meters: line -> addresses by id. account: the rest of each account's table."""
 
     meters: dict[str, dict[str, str]]
     gaps: dict[str, int] = field(default_factory=dict)
     accounts: dict[str, str] = field(default_factory=dict)
+    account: str = 'policy = {reconnect = "close"}\n'
     tariff: str = "0.617"
     currency: str = "CNY"
     profile: str = "dlt645-single"
@@ -47,7 +48,7 @@ class Plan:
         for id in sorted(set(self.accounts.values())):
             parts.append(
                 f'[[account]]\nid = "{id}"\ncurrency = "{self.currency}"\ntariff = "flat"\nopening = "50.00"\n'
-                'policy = {reconnect = "close"}\n'
+                f"{self.account}"
             )
         for number, (line, meters) in enumerate(self.meters.items()):
             gap = f"gap_ms = {self.gaps.get(line, 0)}"

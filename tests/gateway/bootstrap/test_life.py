@@ -148,6 +148,18 @@ async def test_what_is_done_to_a_meter_of_the_file_holds_until_the_file_says_oth
         assert archived(site)["m0-0"] == ("l0", "000000000444", "A-9"), "the address by the file, the customer by the act"
 
 
+async def test_an_account_of_the_file_with_a_load_limit_is_closed_like_any_other(site_of: MakeSite) -> None:
+    """It has no meter then that the limit could open, and needs none."""
+    site = site_of(1, 1)
+    site.plan.accounts, site.plan.account = {"m0-0": "A-0"}, "limit = {power_w = 3000, delay_s = 120}\n"
+    async with site.running() as gateway:
+        await site.all_read()
+        await closed(site, "A-0", final={"m0-0": "6543.21"})
+        assert accounts(site) == {"A-0": True} and not await gateway.reload()
+    async with site.running():
+        assert accounts(site) == {"A-0": True}
+
+
 async def test_what_cannot_be_leaves_tables_lines_and_money_as_they_were(site_of: MakeSite) -> None:
     site = site_of(1, 2)
     site.plan.accounts = {"m0-0": "A-0"}
