@@ -18,9 +18,15 @@ _ACCOUNT = re.compile(r"\baccount ([A-Za-z0-9_-]{1,64})")
 def event(tx: Tx, kind: EventKind, at_ms: int, *, meter: str | None = None, account: str | None = None, **data: Json) -> None:
     """Record an event and send it up."""
     tx.add_event(Event(kind, at_ms, meter, account, data))
-    told: dict[str, Json] = {name: unnamed(tx, value) if isinstance(value, str) else value for name, value in data.items()}
+    told = {name: _told(tx, value) for name, value in data.items()}
     body: dict[str, Json] = {"kind": kind.value, "meter": meter, "account": account, "data": told}
     tx.add_outgoing(Outgoing(Topic.EVENT, meter or "gateway", at_ms, body))
+
+
+def _told(tx: Tx, value: Json) -> Json:
+    if isinstance(value, list):
+        return [_told(tx, each) for each in value]
+    return unnamed(tx, value) if isinstance(value, str) else value
 
 
 def unnamed(tx: Tx, text: str) -> str:

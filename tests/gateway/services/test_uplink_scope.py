@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.domain.events import EventKind
 from gateway.domain.meters import Account, Meter, SwitchKind
 from gateway.domain.supply import Verb
 from gateway.domain.uplink_keys import UplinkKey, Why
+from gateway.services import announce
 from gateway.services.receive_command import receive_command
 from tests.gateway.services.house import FLAT, POLICY
 from tests.gateway.services.memory_tx import MemoryTx
@@ -77,3 +79,10 @@ def test_no_answer_names_an_account(tx: MemoryTx) -> None:
     told = [row.message.body for row in tx.outgoing(0, 99)]
     assert told and not [body for body in told if "A1" in str(body)], told
     assert told[0]["reason"] == "account … has 0.00 CNY, less than is to be refunded"
+
+
+def test_no_event_names_an_account_in_a_list(tx: MemoryTx) -> None:
+    announce.event(tx, EventKind.CUT_HELD, T0, account="A1", missing=["account A1 is protected", "account A77 is none of ours"])
+    [told] = [row.message.body["data"] for row in tx.outgoing(0, 99)]
+    assert told == {"missing": ["account … is protected", "account A77 is none of ours"]}
+    assert tx.events(1)[0].event.data["missing"] == ["account A1 is protected", "account A77 is none of ours"]
