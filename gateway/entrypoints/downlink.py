@@ -28,6 +28,10 @@ MOST_NOISE, NOISE_MS = 100, 60_000
 """Unsigned or unreadable messages recorded one by one within a minute: anybody who reaches the broker may send them, and each would
 be a row that is kept and sent up."""
 
+MOST_REPEATS = 100
+"""Orders that came again and are answered again within the same time: whoever overheard one may replay it for ever, and answers
+are kept when readings are thinned. Beyond it the centre asks once more, or has the answer that is on its way already."""
+
 ATTEMPTS, PAUSE_S = 5, 1.0
 """Tries to write a command down while the store is unavailable: the broker has forgotten it, and it expires in minutes."""
 
@@ -54,6 +58,7 @@ class Downlink:
         self._store, self._outbox, self._clock, self._site = store, outbox, clock, site
         self._prepare, self._count, self._heard = prepare, count, heard
         self._noise: list[int] = []
+        self._repeats: list[int] = []
         self._left_out = 0
 
     async def on_ack(self, epoch: str, upto: int, also: tuple[tuple[int, int], ...]) -> None:
@@ -75,7 +80,8 @@ class Downlink:
         """Judges a command, also with the last room on the disk: a cut is refused then, and holds up nothing behind it."""
 
         def usecase(tx: Tx) -> Received:
-            return receive_command(tx, self._prepare(tx, command), self._site(), self._clock.now_ms())
+            here = self._prepare(tx, command)
+            return receive_command(tx, here, self._site(), self._clock.now_ms(), may_repeat=self._may_repeat)
 
         try:
             done = await self._write(Essential(usecase))
@@ -87,7 +93,7 @@ class Downlink:
             raise ConnectionError("a command could not be written down: the broker keeps it for the next connection")
         if not done.again or done.why is Why.KNOWN_ID:
             self._count(command.verb, done.why)
-        if command.kid and done.why not in OF_NOBODY:
+        if command.kid and done.why not in OF_NOBODY and not done.again:  # what comes again may be a replay
             self._heard()
 
     async def _once_more(self, command: IncomingCommand, usecase: Essential[Received]) -> Received | None:
@@ -105,7 +111,7 @@ class Downlink:
     async def on_unreadable(self, what: UnreadableCommand) -> None:
         """Records what moves nothing. A flood of what nobody we know has signed is counted, and recorded a little of it."""
         self._count("", what.why)
-        if (what.id is None or what.why is Why.UNSIGNED) and not self._room_for_noise():
+        if (what.id is None or what.why is Why.UNSIGNED) and not self._room(self._noise, MOST_NOISE):
             self._left_out += 1
             return
         if self._left_out:
@@ -113,12 +119,16 @@ class Downlink:
             self._left_out = 0
         await self._write(lambda tx: receive_unreadable(tx, what, self._clock.now_ms()))
 
-    def _room_for_noise(self) -> bool:
+    def _may_repeat(self) -> bool:
+        return self._room(self._repeats, MOST_REPEATS)
+
+    def _room(self, taken: list[int], most: int) -> bool:
+        """Whether another one fits into this minute; it is counted then. taken: when the others came."""
         now_ms = self._clock.now_ms()
-        self._noise = [at_ms for at_ms in self._noise if 0 <= now_ms - at_ms < NOISE_MS]
-        if len(self._noise) >= MOST_NOISE:
+        taken[:] = [at_ms for at_ms in taken if 0 <= now_ms - at_ms < NOISE_MS]
+        if len(taken) >= most:
             return False
-        self._noise.append(now_ms)
+        taken.append(now_ms)
         return True
 
     async def _write(self, usecase: Callable[[Tx], T]) -> T | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.domain.incoming import IncomingCommand, UnreadableCommand
 from gateway.domain.uplink_keys import Refused, UplinkKey, Wanted, Why, allows, in_force
 from gateway.domain.uplink_orders import SWITCHING
@@ -21,16 +23,18 @@ FLOOR = "uplink_floor"
 """Key in `meta`: the highest time at which a key of ours has signed. No later moment lies before it, whatever our clock says."""
 
 
-def receive_command(tx: Tx, command: IncomingCommand, site: Site, now_ms: int) -> Received:
+def receive_command(
+    tx: Tx, command: IncomingCommand, site: Site, now_ms: int, *, may_repeat: Callable[[], bool] = lambda: True
+) -> Received:
     """Does or orders what the command asks for, or refuses it with a reason; in both cases a result is on its way up.
 
-    A known id has its stored answer again. What the key may not, what comes at the wrong time or to the wrong gateway is kept as
-    refused: the same id is never obeyed later.
+    A known id has its stored answer again, as long as may_repeat says so. What the key may not, what comes at the wrong time or to
+    the wrong gateway is kept as refused: the same id is never obeyed later.
     """
     key = tx.uplink_key(command.kid) if command.kid else None
     if command.kid and (foul := _foul(key, command, max(now_ms, int(tx.meta(FLOOR) or "0")))) is not None:
         return _strange(tx, command, foul, now_ms)
-    if (told := again(tx, command, now_ms)) is not None:
+    if (told := again(tx, command, now_ms, may_repeat)) is not None:
         return told
     refused = _unfit(tx, command, key, site, now_ms)
     if refused is not None:

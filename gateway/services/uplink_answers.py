@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.domain.approvals import Approval, ApprovalState
@@ -88,9 +89,9 @@ def tell_refused(tx: Tx, ident: str | None, kid: str, verb: str | None, why: Why
     announce.event(tx, kind, now_ms, command=ident, verb=verb, key=kid or None, code=why.value, reason=text)
 
 
-def again(tx: Tx, command: IncomingCommand, now_ms: int) -> Received | None:
-    """The answer to a known id, sent up again; None for an id never seen. Another content under it is an event, and changes
-    nothing."""
+def again(tx: Tx, command: IncomingCommand, now_ms: int, may_repeat: Callable[[], bool] = lambda: True) -> Received | None:
+    """The answer to a known id, sent up again where that may be; None for an id never seen. Another content under it is an event,
+    and changes nothing."""
     order = tx.uplink_order(command.id)
     if order is None:
         return _from_before(tx, command.id, now_ms)
@@ -98,7 +99,7 @@ def again(tx: Tx, command: IncomingCommand, now_ms: int) -> Received | None:
         text = f"command {command.id} is known with another content"
         tell_refused(tx, command.id, command.kid, command.verb, Why.KNOWN_ID, text, now_ms)
         return replace(repeat(tx, order, now_ms), refused=text, why=Why.KNOWN_ID)
-    return repeat(tx, order, now_ms)
+    return repeat(tx, order, now_ms) if may_repeat() else Received(again=True)
 
 
 def repeat(tx: Tx, order: UplinkOrder, now_ms: int) -> Received:

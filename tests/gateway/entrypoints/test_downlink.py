@@ -15,7 +15,7 @@ from gateway.domain.incoming import IncomingCommand, UnreadableCommand
 from gateway.domain.meters import Meter, SwitchKind
 from gateway.domain.uplink_keys import Why
 from gateway.entrypoints import downlink
-from gateway.entrypoints.downlink import MOST_NOISE, NOISE_MS, Downlink
+from gateway.entrypoints.downlink import MOST_NOISE, MOST_REPEATS, NOISE_MS, Downlink
 from gateway.entrypoints.outbox_loop import OutboxLoop
 from gateway.services.acknowledge import EPOCH
 from gateway.services.ports import DiskLow, Essential, Site, Tx, Unavailable
@@ -151,6 +151,21 @@ async def test_another_content_under_a_known_id_is_counted_and_a_repeat_is_not()
     for command in (GONE, GONE, replace(GONE, digest="another")):
         await down.on_command(command)
     assert counted == {Why.FOREIGN: 1, Why.KNOWN_ID: 1}
+
+
+async def test_a_storm_of_repeats_is_answered_a_little_at_a_time() -> None:
+    """Whoever overheard a good order may replay it for ever, and answers are kept when readings are thinned."""
+    store, clock = Store(), Clock()
+    down = Downlink(store, cast(OutboxLoop, None), clock, lambda: SITE)
+    for _ in range(1 + 3 * MOST_REPEATS):
+        await down.on_command(GONE)
+    assert len(store.tx.outgoing(0, 10_000)) == 2 + MOST_REPEATS  # its refusal is an event besides
+    await down.on_command(replace(GONE, id="c-2", counter=2))
+    assert store.tx.uplink_order("c-2") is not None, "what is new is judged as ever"
+    clock.ms += 60_000
+    before = len(store.tx.outgoing(0, 10_000))
+    await down.on_command(GONE)
+    assert len(store.tx.outgoing(0, 10_000)) == before + 1
 
 
 async def test_a_cut_while_the_disk_is_low_is_refused_and_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
