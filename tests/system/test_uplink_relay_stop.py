@@ -106,7 +106,8 @@ async def _raid_and_stop(folder: Path, mosquitto: str, case: Case) -> tuple[floa
         idents = await raiding
         states = await _stopped(raid, stopper, idents, case.quiet_s)
         overtaken = sum(watcher.last(ident)["state"] == "refused" for ident in before)
-        assert overtaken > 0 or case.per_s != AT_ONCE, "it overtook some that had come before it"
+        if case.per_s == AT_ONCE and case.lines == PROOF_LINES:  # fewer may all be judged before the stop is sent
+            assert overtaken > 0, "it overtook some that had come before it"
         assert not stand.strange()
         assert await stand.gateway.end() == 0
     return max(0.0, raid.trips()[-1].at - published), told_s, states
