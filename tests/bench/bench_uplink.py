@@ -9,8 +9,6 @@ import asyncio
 import json
 import multiprocessing
 import random
-import select
-import socket
 import sys
 import tempfile
 import time
@@ -23,7 +21,7 @@ from statistics import median
 
 import aiomqtt
 import msgspec
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.adapters import event_loop
@@ -198,70 +196,33 @@ class Seen(msgspec.Struct):
     stored: str
 
 
-class Ear:
-    """A subscriber on a bare socket, so that what it costs beside us is the broker's work and hardly its own (MQTT 3.1.1)."""
-
-    CONNECT = bytes.fromhex("1010 0004 4d515454 04 02 0000 0004") + b"bear"
-    SUBSCRIBE, PUBLISH, PUBACK = 0x82, 0x30, 0x40
-
-    def __init__(self, port: int, topic: str) -> None:
-        self._rest = b""
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        name = topic.encode()
-        asked = (1).to_bytes(2, "big") + len(name).to_bytes(2, "big") + name + b"\x01"
-        self.socket.sendall(self.CONNECT + bytes((self.SUBSCRIBE, len(asked))) + asked)
-
-    def hear(self) -> Iterator[bytes]:
-        """Payloads that have come; acknowledged when the last of them is taken."""
-        data, at, acks = self._rest + self.socket.recv(1 << 18), 0, bytearray()
-        while (packet := self._packet(data, at)) is not None:
-            begin, end = packet
-            if data[at] & 0xF0 == self.PUBLISH:
-                begin += 2 + int.from_bytes(data[begin : begin + 2])
-                acks += bytes((self.PUBACK, 2)) + data[begin : begin + 2]
-                yield data[begin + 2 : end]
-            at = end
-        self._rest = data[at:]
-        self.socket.sendall(acks)
-
-    @staticmethod
-    def _packet(data: bytes, at: int) -> tuple[int, int] | None:
-        """Where the packet's contents begin and end, None where it is not all here (2.2.3, remaining length)."""
-        length, shift = 0, 0
-        for begin in range(at + 1, len(data)):
-            length |= (data[begin] & 0x7F) << shift
-            shift += 7
-            if data[begin] < 0x80:
-                end = begin + 1 + length
-                return (begin + 1, end) if end <= len(data) else None
-        return None
-
-
 def centre_process(port: int, epoch: str, pipe: Connection) -> None:
     """A centre that only counts, with as little work as that takes: the reference centre's own speed is measured elsewhere."""
     here: set[int] = set()
     late: list[float] = []
     parse = msgspec.json.Decoder(Seen).decode
-    ear, mouth = Ear(port, "wattgate/v1/G1/up/#"), Client(CallbackAPIVersion.VERSION2)
-    mouth.connect("127.0.0.1", port)
-    mouth.loop_start()
-    pipe.send("ready")
-    upto, newest, due = 0, 0, 0.0
+
+    def hear(_client: Client, _userdata: object, message: MQTTMessage) -> None:
+        found = parse(message.payload)
+        here.add(found.seq)
+        if found.seq > MESSAGES:
+            late.append(time.time() * 1000 - datetime.fromisoformat(found.stored).timestamp() * 1000)
+
+    client = Client(CallbackAPIVersion.VERSION2)
+    client.on_message = hear
+    client.on_subscribe = lambda *_: pipe.send("ready")
+    client.connect("127.0.0.1", port)
+    client.subscribe("wattgate/v1/G1/up/#", qos=1)
+    upto, due = 0, 0.0
     while not pipe.poll():
-        if select.select([ear.socket], [], [], ACK_EVERY_S)[0]:
-            for payload in ear.hear():
-                found = parse(payload)
-                here.add(found.seq)
-                newest = max(newest, found.seq)
-                if found.seq > MESSAGES:
-                    late.append(time.time() * 1000 - datetime.fromisoformat(found.stored).timestamp() * 1000)
+        client.loop(ACK_EVERY_S)
         if time.monotonic() < due:
             continue
         due = time.monotonic() + ACK_EVERY_S
         while upto + 1 in here:
             upto += 1
+        newest = max(here, default=0)
         ack = {"epoch": epoch, "upto": upto, "also": [[newest, newest]] if newest > upto else []}
-        mouth.publish("wattgate/v1/G1/down/ack", json.dumps(ack), qos=1)
-    mouth.disconnect()
-    mouth.loop_stop()
+        client.publish("wattgate/v1/G1/down/ack", json.dumps(ack), qos=1)
+    client.disconnect()
     pipe.send((len(here), late))
