@@ -22,14 +22,14 @@ from gateway.adapters.http.problems import KINDS, Problem, unavailable
 from gateway.domain.bank_acts import BookedRefund, BookedSettlement, Quote, Refund, Reversal, ReversalOutcome, Settlement
 from gateway.domain.bank_terms import SerialScope
 from gateway.domain.day_file import DayFileError, read_day_file
-from gateway.domain.differences import Action, DayBook, Resolution, TooManyDifferences
+from gateway.domain.differences import Action, DayBook, NotResolved, Resolution, TooManyDifferences, Wanted
 from gateway.domain.nonces import Claim, NonceUsed
 from gateway.domain.requests import TopUp
 from gateway.services.ports import InvalidField, MoneyHeld, NotOpen, Site, Tx, Unavailable
 from gateway.services.quote_topup import NotAccepted, Quoted, quote
 from gateway.services.reconcile_day import Compared, DayIsClosed, begin_upload, close_day, compare_day, fail_upload, keep_result
 from gateway.services.refund_payment import NoRefund, refund_payment
-from gateway.services.resolve_difference import NotResolved, Wanted, resolve_difference
+from gateway.services.resolve_difference import resolve_difference
 from gateway.services.settle_day import OtherSettlement, settle_day
 from gateway.services.take_reversal import take_reversal
 

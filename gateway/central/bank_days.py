@@ -30,12 +30,12 @@ from gateway.central.accounts import KnownAccount
 from gateway.central.day_books import Book, DayIsClosed
 from gateway.central.day_lines import day_lines
 from gateway.central.payments import Desk, Refusal
-from gateway.central.resolving import NotResolved, Till, Wanted, resolve_one
+from gateway.central.resolving import Till, resolve_one
 from gateway.central.service import Central
 from gateway.central.store import StoreFailed
 from gateway.domain.bank_terms import RECONCILE
 from gateway.domain.day_file import write_day_file
-from gateway.domain.differences import Action
+from gateway.domain.differences import Action, NotResolved, Wanted
 
 log = structlog.get_logger(__name__)
 

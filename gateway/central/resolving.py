@@ -21,31 +21,11 @@ from gateway.central.store import CentralStore
 from gateway.domain.bank_acts import Reversal, ReversalState
 from gateway.domain.bank_terms import Limits, PartnerTerms
 from gateway.domain.day_file import REVERSAL
-from gateway.domain.differences import Action, Resolution
+from gateway.domain.differences import Action, NotResolved, Resolution, Wanted, beside, moved
 from gateway.domain.requests import PaymentIdentity, TopUp
 from gateway.domain.units import parse_money
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class NotResolved(Exception):
-    """Why not: a code of contract.md 3, and a sentence; nothing has changed."""
-
-    def __init__(self, code: str, detail: str, field: str | None = None) -> None:
-        super().__init__(detail)
-        self.code, self.detail, self.field = code, detail, field
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What one person wants done about difference `number` of the newest upload. who: as the audit log names that person."""
-
-    bank: str
-    day: str
-    number: int
-    action: Action
-    reason: str
-    who: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +42,7 @@ def resolve_one(store: CentralStore, wanted: Wanted, till: Till, now_ms: Callabl
 
     def work(connection: Connection) -> tuple[bool, Mapping[str, object]]:
         done = resolve(store, connection, wanted, till, now_ms())
-        return done, day_books.one(connection, wanted.bank, wanted.day, wanted.number)
+        return done, day_books.one(connection, wanted.bank, wanted.accounting_date, wanted.number)
 
     return store.write(work)
 
@@ -72,39 +52,39 @@ def resolve(store: CentralStore, connection: Connection, wanted: Wanted, till: T
     found = _difference(connection, wanted)
     about, actions = str(found.get("about", "")), found["actions"]
     if not about:
-        raise NotResolved("unavailable", f"the file of {wanted.day} was compared by an older version: upload it again")
+        raise NotResolved("unavailable", f"the file of {wanted.accounting_date} was compared by an older version: upload it again")
     if wanted.action.value not in actions:  # type: ignore[operator]
         can = ", ".join(actions)  # type: ignore[arg-type]
         raise NotResolved("invalid", f"action: of a difference of this kind ({found['kind']}) there is only {can}", "action")
-    if is_closed(connection, wanted.bank, wanted.day):
-        raise NotResolved("day_closed", f"accounting date {wanted.day} of bank {wanted.bank} is closed")
-    known = resolutions.of_day(connection, wanted.bank, wanted.day).get(about)
+    if is_closed(connection, wanted.bank, wanted.accounting_date):
+        raise NotResolved("day_closed", f"accounting date {wanted.accounting_date} of bank {wanted.bank} is closed")
+    known = resolutions.of_day(connection, wanted.bank, wanted.accounting_date).get(about)
     if known is not None and known.state == "done":
         if known.action is wanted.action:
             return True
         raise NotResolved("serial_conflict", f"it was resolved before by another action ({known.action.value})", "action")
     said = {"kind": str(found["kind"]), "action": wanted.action.value, "reason": wanted.reason, "about": about}
-    subject = f"{wanted.bank}/{wanted.day}"
+    subject = f"{wanted.bank}/{wanted.accounting_date}"
     if known is None or known.action is not wanted.action:
         asked = Resolution(about, wanted.action, wanted.reason, "", wanted.who, now_ms)
-        resolutions.save(store, connection, wanted.bank, wanted.day, asked)
+        resolutions.save(store, connection, wanted.bank, wanted.accounting_date, asked)
         audit.add(connection, now_ms, wanted.who, "difference_asked", subject, said)
         return False
     if known.asked_by == wanted.who:
         return False
     told = _act(store, connection, wanted, found, about, till, now_ms)
     done = replace(known, state="done", decided_by=wanted.who, decided_ms=now_ms, told=told)
-    resolutions.save(store, connection, wanted.bank, wanted.day, done)
+    resolutions.save(store, connection, wanted.bank, wanted.accounting_date, done)
     said |= {"asked_by": known.asked_by, "told": told}
     audit.add(connection, now_ms, wanted.who, "difference_resolved", subject, said)
     return True
 
 
 def _difference(connection: Connection, wanted: Wanted) -> Mapping[str, object]:
-    book = day_books.newest(connection, wanted.bank, wanted.day)
+    book = day_books.newest(connection, wanted.bank, wanted.accounting_date)
     found = [] if book is None else [each for each in day_books.differences_of(book) if each["id"] == wanted.number]
     if not found:
-        raise NotResolved("not_found", f"the newest upload of {wanted.day} has no difference {wanted.number}")
+        raise NotResolved("not_found", f"the newest upload of {wanted.accounting_date} has no difference {wanted.number}")
     return found[0]
 
 
@@ -131,7 +111,7 @@ def _act(
             told.append(_undo(connection, wanted, known, f"{ASIDE}{about}", till, now_ms))
         if wanted.action is Action.BOOK and there is not None:
             if any(each.payment.status == "posted" for each in _named(connection, wanted, there["institution"], there["serial"])):
-                raise _moved(there["serial"])
+                raise moved(there["serial"])
             told.append(_book(store, connection, wanted, there, about, till, now_ms))
     return "; ".join(told)
 
@@ -148,7 +128,7 @@ def _undo(connection: Connection, wanted: Wanted, known: Booked, reversal: str, 
         text = f"{known.gateway} has credited serial {serial}: it is reversed there, and here as soon as {known.gateway} says so"
         raise NotResolved("delivered", text)
     asked = Reversal(
-        paid.identity, reversal, date.fromisoformat(wanted.day), paid.amount_micro, paid.currency, wanted.reason,
+        paid.identity, reversal, date.fromisoformat(wanted.accounting_date), paid.amount_micro, paid.currency, wanted.reason,
         _EPOCH + timedelta(milliseconds=now_ms),
     )  # fmt: skip
     first = reversals.first_asked(connection, known, asked, now_ms)
@@ -156,15 +136,11 @@ def _undo(connection: Connection, wanted: Wanted, known: Booked, reversal: str, 
     return f"serial {serial} is reversed"
 
 
-def _moved(serial: str) -> NotResolved:
-    return NotResolved("refused", f"serial {serial} does not stand here as it was compared: upload the file again, or ignore it")
-
-
 def _named(connection: Connection, wanted: Wanted, institution: str, serial: str) -> Iterator[Booked]:
     """What was booked under this serial of the day: by the bank itself, and beside that by two people before."""
-    decided = resolutions.of_day(connection, wanted.bank, wanted.day).values()
-    beside = (_beside(each.about) for each in decided if each.action is Action.BOOK and each.state == "done")
-    for scope in ("", wanted.day, *beside):
+    decided = resolutions.of_day(connection, wanted.bank, wanted.accounting_date).values()
+    besides = (beside(each.about) for each in decided if each.action is Action.BOOK and each.state == "done")
+    for scope in ("", wanted.accounting_date, *besides):
         found = payments.booked(connection, PaymentIdentity(wanted.bank, institution, scope, serial))
         if found is not None and found.payment.receipt is not None:
             yield found
@@ -188,11 +164,7 @@ def _ours(connection: Connection, wanted: Wanted, here: Mapping[str, str], rever
         stands = paid.status == "posted" or each.reversal_serial == reversal or wanted.action is Action.REVERSE
         if stands and (paid.account, paid.amount_micro, paid.currency) == content:
             return each
-    raise _moved(here["serial"])
-
-
-def _beside(about: str) -> str:
-    return f"book-{about[:16]}"
+    raise moved(here["serial"])
 
 
 def _book(
@@ -205,9 +177,9 @@ def _book(
     now_ms: int,
 ) -> str:
     """The bank's line as a payment: under its own identity, or beside one that was refused, reversed or booked otherwise."""
-    on = date.fromisoformat(wanted.day)
+    on = date.fromisoformat(wanted.accounting_date)
     own = PaymentIdentity(wanted.bank, line["institution"], till.terms.scope_of(on), line["serial"])
-    identity = own if payments.booked(connection, own) is None else replace(own, scope=_beside(about))
+    identity = own if payments.booked(connection, own) is None else replace(own, scope=beside(about))
     topup = TopUp(
         identity, line["account"], parse_money(line["amount"], line["currency"]), line["currency"],
         datetime.fromisoformat(line["paid_at"].upper()), on, on, line["channel"],

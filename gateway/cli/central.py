@@ -281,10 +281,10 @@ def resolve(
     """
     with _sentences():
         from gateway.central.config import load
-        from gateway.central.resolving import NotResolved, Wanted, resolve_one
+        from gateway.central.resolving import resolve_one
         from gateway.central.service import wall_ms
         from gateway.central.till import till_of
-        from gateway.domain.differences import Action
+        from gateway.domain.differences import Action, NotResolved, Wanted
 
         if action not in [each.value for each in Action]:
             raise Failure("the action is book, reverse or ignore", code=2)

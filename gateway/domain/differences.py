@@ -308,3 +308,33 @@ class Resolution:
     decided_by: str | None = None
     decided_ms: int | None = None
     told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one person wants done about difference `number` of the newest upload. who: as the audit log names that person."""
+
+    bank: str
+    accounting_date: str
+    number: int
+    action: Action
+    reason: str
+    who: str
+
+
+class NotResolved(Exception):
+    """Why not: a code of contract.md 3, and a sentence; nothing has changed."""
+
+    def __init__(self, code: str, detail: str, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.field = code, detail, field
+
+
+def moved(serial: str) -> NotResolved:
+    """The payment is not what its difference says any more."""
+    return NotResolved("refused", f"serial {serial} does not stand here as it was compared: upload the file again, or ignore it")
+
+
+def beside(about: str) -> str:
+    """The scope of a payment that two people book beside one of the same serial, to resolve a difference (Difference.about)."""
+    return f"book-{about[:16]}"

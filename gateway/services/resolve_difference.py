@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from gateway.domain.approvals import Approval, ApprovalState
 from gateway.domain.bank_acts import Origin, Reversal, ReversalVerdict
 from gateway.domain.day_file import REVERSAL, DayLine
-from gateway.domain.differences import Action, Difference, DifferenceKind, Resolution
+from gateway.domain.differences import Action, Difference, DifferenceKind, NotResolved, Resolution, Wanted, beside, moved
 from gateway.domain.events import EventKind, Json
 from gateway.domain.records import Payment
 from gateway.domain.requests import PaymentIdentity, TopUp
@@ -29,26 +29,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 MOST_TIMES = 100
 """How often the same may be asked for after it was refused or expired."""
-
-
-class NotResolved(Exception):
-    """Why not: a code of contract.md 3, and a sentence; nothing has changed."""
-
-    def __init__(self, code: str, detail: str, field: str | None = None) -> None:
-        super().__init__(detail)
-        self.code, self.detail, self.field = code, detail, field
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What one person wants done about difference `number` of the newest upload. who: as the audit log names that person."""
-
-    bank: str
-    accounting_date: str
-    number: int
-    action: Action
-    reason: str
-    who: str
 
 
 def resolve_difference(tx: Tx, wanted: Wanted, site: Site, now_ms: int) -> Resolution:
@@ -149,7 +129,7 @@ def _act(tx: Tx, asked: Resolution, found: Difference, bank: str, day: str, site
             raise NotResolved("invalid", "what the bank alone reversed is reversed here, or stands", "action")
         payment = _standing(tx, bank, day, line.institution, line.original_serial)
         if payment is None:
-            raise _moved(line.original_serial)
+            raise moved(line.original_serial)
         return _undo(tx, payment, line.serial, day, Origin.BANK, asked, site, now_ms)
     if on_one_side and line.type == REVERSAL:
         if asked.action is Action.REVERSE:
@@ -165,7 +145,7 @@ def _act(tx: Tx, asked: Resolution, found: Difference, bank: str, day: str, site
         topup = _topup_of(tx, found.there, bank, day, asked, site)
         _must_be_bookable(tx, topup, ours)
         if ours is None and _standing(tx, bank, day, line.institution, line.serial) is not None:
-            raise _moved(line.serial)
+            raise moved(line.serial)
     if ours is not None:
         told = _undo(tx, ours, _undoing(asked), day, Origin.RESOLUTION, asked, site, now_ms)
     if topup is None:
@@ -174,14 +154,10 @@ def _act(tx: Tx, asked: Resolution, found: Difference, bank: str, day: str, site
     return f"{told}; {booked}" if told else booked
 
 
-def _moved(serial: str) -> NotResolved:
-    return NotResolved("refused", f"serial {serial} does not stand here as it was compared: upload the file again, or ignore it")
-
-
 def _named(tx: Tx, bank: str, day: str, institution: str, serial: str) -> Iterator[Payment]:
     """What was booked under this serial of the day: by the bank itself, and beside that by two people before."""
     done = (each for each in tx.resolutions(bank, day).values() if each.action is Action.BOOK and each.state == "done")
-    for scope in ("", day, *(_beside(each) for each in done)):
+    for scope in ("", day, *(beside(each.about) for each in done)):
         found = tx.payment(PaymentIdentity(bank, institution, scope, serial))
         if found is not None and found.entry is not None:
             yield found
@@ -198,7 +174,7 @@ def _taken_back(tx: Tx, bank: str, day: str, institution: str, serial: str) -> P
         undone = tx.bank_reversal(payment.identity)
         if undone is not None and undone.origin is Origin.BANK:
             return payment
-    raise _moved(serial)
+    raise moved(serial)
 
 
 def _ours(tx: Tx, bank: str, day: str, here: DayLine, asked: Resolution) -> Payment:
@@ -211,7 +187,7 @@ def _ours(tx: Tx, bank: str, day: str, here: DayLine, asked: Resolution) -> Paym
         by_this = undone is not None and undone.reversal_serial == _undoing(asked)
         if payment.status == "posted" or by_this or asked.action is Action.REVERSE:
             return payment
-    raise _moved(here.serial)
+    raise moved(here.serial)
 
 
 def _undo(tx: Tx, payment: Payment, serial: str, day: str, origin: Origin, asked: Resolution, site: Site, now_ms: int) -> str:
@@ -231,19 +207,15 @@ def _topup_of(tx: Tx, line: DayLine, bank: str, day: str, asked: Resolution, sit
     """The bank's line as a payment: under its own identity, or beside one that was refused, reversed or booked otherwise."""
     on, terms = date.fromisoformat(day), site.banks.get(bank)
     own = PaymentIdentity(bank, line.institution, terms.scope_of(on) if terms is not None else "", line.serial)
-    identity = own if tx.payment(own) is None else replace(own, scope=_beside(asked))
+    identity = own if tx.payment(own) is None else replace(own, scope=beside(asked.about))
     micro = parse_money(line.amount, line.currency)
     return TopUp(identity, line.account, micro, line.currency, datetime.fromisoformat(line.paid_at.upper()), on, on, line.channel)
 
 
 def _topup_like(payment: Payment, asked: Resolution) -> TopUp:
-    identity, on = replace(payment.identity, scope=_beside(asked)), date.fromisoformat(payment.accounting_date)
+    identity, on = replace(payment.identity, scope=beside(asked.about)), date.fromisoformat(payment.accounting_date)
     paid_at = datetime.fromisoformat(payment.paid_at)
     return TopUp(identity, payment.account, payment.amount_micro, payment.currency, paid_at, on, on, payment.channel)
-
-
-def _beside(asked: Resolution) -> str:
-    return f"book-{asked.about[:16]}"
 
 
 def _undoing(asked: Resolution) -> str:
